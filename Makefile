@@ -1,0 +1,64 @@
+# Two commands are all that a newcomer needs: `make demo` and `make test`. Each installs what it needs, once.
+#   make demo            TORCH=cpu takes the small build of Torch where its index is reachable
+#   make demo STORE=minio
+#   make test
+VENV      ?= .venv
+BIN       := $(VENV)/bin
+TORCH     ?=
+STORE     ?= auto
+MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
+MINIO_CACHE   := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/modeldrop/bin
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] < (3,14))' 2>/dev/null && { echo $$p; break; }; done)
+
+.PHONY: help demo test check up minio install clean constraints
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n '1,5p' Makefile; echo '#   make up    the platform in the foreground'; echo '#   make minio builds the real store, once (needs Go; about 4 minutes)'
+
+$(BIN)/uv:
+	@test -n "$(PYTHON)" || { echo 'Modeldrop needs Python 3.11, 3.12 or 3.13 on PATH.' >&2; exit 1; }
+	@echo '==> Making $(VENV) with $(PYTHON)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+
+# One stamp for each set of extras; a change of the pins installs anew.
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/uv
+	@echo '==> Installing modeldrop[$*] (the first time this downloads some GB of frameworks)'
+	@$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode -c constraints.txt \
+		$(if $(TORCH),--torch-backend=$(TORCH)) -e '.[$*]'
+	@touch $@
+
+install: $(VENV)/.installed-demo
+
+demo: $(VENV)/.installed-demo
+	@$(BIN)/modeldrop demo --store $(STORE)
+
+up: $(VENV)/.installed-demo
+	@$(BIN)/modeldrop up --store $(STORE)
+
+minio:
+	@if command -v minio >/dev/null 2>&1 || test -x '$(MINIO_CACHE)/minio'; then :; else \
+		command -v go >/dev/null 2>&1 || { echo 'MinIO is built from source: install Go first.' >&2; exit 1; }; \
+		echo '==> Building MinIO $(MINIO_VERSION) into $(MINIO_CACHE) (about 4 minutes, once)'; \
+		mkdir -p '$(MINIO_CACHE)' && GOBIN='$(MINIO_CACHE)' go install -v github.com/minio/minio@$(MINIO_VERSION) 2>&1 \
+			| awk '{n++} n % 100 == 0 {print "    " n " steps"; fflush()}' && test -x '$(MINIO_CACHE)/minio'; fi
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=serving_image $(BIN)/lint-imports
+
+test: minio $(VENV)/.installed-test check
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest
+
+constraints: $(BIN)/uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		--no-header --no-annotate --no-emit-index-url --quiet -o constraints.txt
+	@grep -q '^uv==' constraints.txt || $(BIN)/uv --version | awk '{print "uv==" $$2}' >> constraints.txt
+
+clean:
+	rm -rf $(VENV) build demo-output *.egg-info

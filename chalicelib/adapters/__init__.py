@@ -1,0 +1,1 @@
+"""The ports fulfilled with AWS's clients."""

@@ -1,0 +1,86 @@
+"""A deployment: one version running for one endpoint on some hardware, and the endpoint that apps call."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.split import Split
+from chalicelib.domain.version import Version
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What each deployment of an endpoint gets, from `deploy.yaml` within the operator's bounds."""
+
+    replicas: int = 1
+    memory_mb: int = 8192  # per replica, watched as RSS
+    start_timeout_s: float = 180.0  # load test: loaded, warmed up and ready by then
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What the fleet is asked to run. The id follows from what it is, so asking twice starts nothing twice."""
+
+    id: str
+    endpoint: str
+    ref: VersionRef
+    digest: str
+    store_prefix: str
+    resources: Resources
+
+
+def deployment_of(endpoint: str, version: Version, resources: Resources) -> Deployment:
+    """Return the deployment of a version for an endpoint, its id a digest of everything that makes it."""
+    spec = f"{endpoint}\0{version.ref}\0{version.digest}\0{resources}"
+    short = hashlib.sha256(spec.encode()).hexdigest()[:12]
+    return Deployment(
+        id=f"{version.ref.version_id[:24].lower()}-{short}",
+        endpoint=endpoint,
+        ref=version.ref,
+        digest=version.digest,
+        store_prefix=version.store_prefix,
+        resources=resources,
+    )
+
+
+class FleetState(StrEnum):
+    ABSENT = "absent"
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True)
+class Running:
+    """What the fleet sees of a deployment. `digest` is what its replicas answer, never what we asked for."""
+
+    state: FleetState
+    ready: int = 0  # replicas
+    digest: str = ""
+    reason: str = ""  # of a failure: the model's own error
+    restarts: int = 0  # unexpected exits since it was first ready
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The stable name that apps call, and who answers for it.
+
+    `deployments` holds every deployment that the split, the rollout or the warm period names. `promoted` is the last
+    promoted one, `previous` the one before it, kept warm until `previous_until`. `split` is what the gateway applies.
+    """
+
+    name: str
+    owner: str  # MODEL_ID that created it
+    deployments: Mapping[str, Deployment] = field(default_factory=dict)
+    split: Split = field(default_factory=Split)
+    promoted: str = ""
+    previous: str = ""
+    previous_until: datetime | None = None
+    rollout: str = ""  # id of the open one
+    # Deployments that left the split, each with the moment from which it may be stopped.
+    retiring: Mapping[str, datetime] = field(default_factory=dict)

@@ -1,0 +1,178 @@
+"""A rollout: the process that moves an endpoint from stable to canary, as a record, an observation and an action.
+
+The record says what was asked and when; it is never believed about the world. `domain.decide` turns a record, an
+observation and the time into one action; it never calls anything.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from chalicelib.domain.deployment import Deployment, Running
+from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.split import Split
+from chalicelib.domain.traffic import Traffic
+
+
+class OnInconclusive(StrEnum):
+    """What happens when a step stays without enough evidence through its extensions."""
+
+    HOLD = "hold"  # wait for a person
+    ABORT = "abort"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """When a canary is worse than stable. Shares are fractions of requests."""
+
+    min_requests: int = 50  # of the canary in a step
+    max_error_share: float = 0.01  # beyond stable's own
+    max_rejected_share: float = 0.05  # 4xx, beyond stable's own
+    max_nonfinite_share: float = 0.0  # beyond stable's own
+    max_latency_ratio: float = 2.0  # canary's p95 (and p50) against stable's
+    latency_slack_ms: float = 20.0  # a difference below this is never a failure
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a rollout goes, fixed when it opens."""
+
+    steps: tuple[int, ...] = (5, 25, 50, 100)  # canary percents, growing, ending at 100
+    step_time: timedelta = timedelta(seconds=60)  # least time at each step
+    max_extensions: int = 3  # times that a step without enough evidence is extended by step_time
+    on_inconclusive: OnInconclusive = OnInconclusive.HOLD
+    start_timeout: timedelta = timedelta(minutes=10)
+    keep_warm: timedelta = timedelta(minutes=10)  # the previous deployment, after promotion
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+
+class Phase(StrEnum):
+    STARTING = "starting"  # the canary's deployment is being started and load tested
+    STEPPING = "stepping"  # it has traffic and is judged
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+    ABORTED = "aborted"  # by a person
+    SUPERSEDED = "superseded"  # by a newer version
+    FAILED = "failed"  # it never became ready
+
+
+OPEN = frozenset({Phase.STARTING, Phase.STEPPING})
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One rollout's record.
+
+    `wish` is what a person asked for and wasn't yet done: "promote", "abort" or "". `paused` stops time, not judging:
+    a failing canary still goes back.
+    """
+
+    id: str
+    endpoint: str
+    ref: VersionRef
+    canary: Deployment
+    stable: str  # deployment id, "" for an endpoint's first version
+    plan: Plan
+    opened: datetime
+    phase: Phase = Phase.STARTING
+    step: int = -1  # index into plan.steps; -1 before any traffic
+    step_since: datetime | None = None  # when the step's window began
+    extensions: int = 0
+    paused: bool = False
+    wish: str = ""
+    reason: str = ""  # why it is where it is, with numbers
+    ended: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.phase in OPEN
+
+    @property
+    def weight(self) -> int:
+        """The percent that was last asked for; compare it with the observed split."""
+        return self.plan.steps[self.step] if self.step >= 0 else 0
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The world as it was seen just now: the fleet, the split in force and the traffic of the step's window."""
+
+    canary: Running
+    stable: Running | None  # None for an endpoint's first version
+    split: Split
+    canary_traffic: Traffic = field(default_factory=Traffic)
+    stable_traffic: Traffic = field(default_factory=Traffic)
+
+
+class Outcome(StrEnum):
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict on a step, with its reason and its numbers."""
+
+    outcome: Outcome
+    reason: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    samples_needed: int = 0  # canary requests until it can pass
+
+
+# --- what may be done next; `decide` returns exactly one -------------------------------------------------------------
+@dataclass(frozen=True)
+class Start:
+    """Ask the fleet for the canary's deployment (again: asking twice starts nothing twice)."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Do nothing; look again at `until`, if that is known."""
+
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Extend:
+    """Give the step another step_time to gather evidence."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Go to step `step` of the plan, or restore the split that it asks for."""
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Promote:
+    """The canary becomes the promoted deployment with all traffic."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class RollBack:
+    """All traffic to stable, in one write. `phase` is the rollout's end: rolled_back, aborted or superseded."""
+
+    reason: str
+    phase: Phase = Phase.ROLLED_BACK
+
+
+@dataclass(frozen=True)
+class Fail:
+    """It never got ready: end without having moved traffic. `unservable` marks the version with the model's error."""
+
+    reason: str
+    unservable: bool
+
+
+Action = Start | Hold | Extend | Shift | Promote | RollBack | Fail

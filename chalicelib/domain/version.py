@@ -1,0 +1,51 @@
+"""A version: the exact bytes that were validated, sealed under a key that nobody else writes."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from chalicelib.domain.findings import ArtifactFormat
+from chalicelib.domain.refs import VersionRef
+
+PART_SIZE = 64 * 2**20  # bytes; S3's composite SHA-256 is over parts of this size
+
+
+@dataclass(frozen=True)
+class SealedFile:
+    """One file of a version in the model store."""
+
+    path: str
+    size: int
+    digest: str  # lower-case hex; "-N" appended when it is composite over N parts
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version. Immutable; `store_prefix` names the attempt whose copy became the version."""
+
+    ref: VersionRef
+    format: ArtifactFormat
+    digest: str  # "sha256:" + hex
+    store_prefix: str
+    files: tuple[SealedFile, ...]
+    fingerprint: str  # of the upload that was sealed
+    registered: datetime
+    schema: Mapping[str, Any] | None = None
+    deploy_yaml: str = ""
+    unservable: str = ""  # the model's own error, when its first start failed
+
+
+def file_digest(part_digests: Iterable[bytes]) -> str:
+    """Return S3's composite SHA-256 of a file from its parts' digests (one part: the plain SHA-256), in hex."""
+    parts = list(part_digests)
+    if len(parts) == 1:
+        return parts[0].hex()
+    return f"{hashlib.sha256(b''.join(parts)).hexdigest()}-{len(parts)}"
+
+
+def version_digest(files: Iterable[SealedFile]) -> str:
+    """Return the digest of a version: SHA-256 over its files' `path NUL size NUL digest LF`, sorted by path."""
+    lines = (f"{f.path}\0{f.size}\0{f.digest}\n".encode() for f in sorted(files, key=lambda f: f.path.encode()))
+    return "sha256:" + hashlib.sha256(b"".join(lines)).hexdigest()

@@ -1,0 +1,1 @@
+"""One module per verb; each gathers, decides with `domain`, acts through `ports` and records what it did."""

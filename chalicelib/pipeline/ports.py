@@ -1,0 +1,146 @@
+"""What the verbs need from the world. Every implementation passes the same contract suite (tests/contracts)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from chalicelib.domain.deploy import Bounds
+from chalicelib.domain.deployment import Deployment, Running
+from chalicelib.domain.objects import StoredObject
+from chalicelib.domain.traffic import Traffic
+from chalicelib.domain.transition import Transition
+
+
+class Gone(Exception):
+    """The very bytes that were listed are no longer there: list again."""
+
+
+class Bucket(Protocol):
+    """One bucket. Reads name what was listed (VersionId, else If-Match) and raise Gone when it isn't there any more."""
+
+    def list(self, prefix: str = "") -> Sequence[StoredObject]:
+        """Return the current objects under a prefix, sorted by key."""
+        ...
+
+    def read(self, item: StoredObject, start: int, length: int) -> bytes:
+        """Return up to `length` bytes from `start`."""
+        ...
+
+    def stream(self, item: StoredObject) -> Iterator[bytes]:
+        """Yield the object's bytes once, in blocks of about a MiB."""
+        ...
+
+    def get(self, key: str) -> bytes | None:
+        """Return a small object's current bytes; None where there is none."""
+        ...
+
+    def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> None: ...
+
+    def put_parts(self, key: str, parts: Iterator[bytes]) -> None:
+        """Write an object from parts of PART_SIZE bytes (the last may be shorter), holding one part in memory."""
+        ...
+
+    def delete(self, keys: Sequence[str]) -> None: ...
+
+    def open_uploads(self, keys: Sequence[str]) -> Sequence[tuple[str, datetime]]:
+        """Return (key, begun) of unfinished multipart uploads to those keys or below those that end with a slash."""
+        ...
+
+
+@dataclass(frozen=True)
+class Doc:
+    """A stored record: JSON by kind and id. `revision` grows with every write."""
+
+    kind: str
+    id: str
+    revision: int
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Write:
+    """A conditional write: `expected` is the revision that was read, 0 for "must not exist". No body deletes."""
+
+    kind: str
+    id: str
+    expected: int
+    body: dict[str, Any] | None
+
+
+class Registry(Protocol):
+    """Records with revisions, and the outbox that is written with them."""
+
+    def get(self, kind: str, id: str) -> Doc | None: ...  # noqa: A002
+
+    def list(self, kind: str, prefix: str = "") -> Sequence[Doc]:
+        """Return the records of a kind whose ids begin with `prefix`, sorted by id."""
+        ...
+
+    def commit(self, writes: Sequence[Write], transitions: Sequence[Transition] = ()) -> None:
+        """Do all writes or none; raises domain.errors.Conflict when a revision isn't the expected one.
+
+        The transitions are kept for the timeline and the outbox; one whose id is already there is dropped.
+        """
+        ...
+
+    def timeline(self, *, subject: str = "", rollout: str = "", limit: int = 200) -> Sequence[Transition]:
+        """Return transitions, oldest first, of a subject or a rollout (the newest `limit`)."""
+        ...
+
+    def unsent(self, limit: int = 100) -> Sequence[Transition]: ...
+
+    def mark_sent(self, ids: Sequence[str]) -> None: ...
+
+
+class Fleet(Protocol):
+    """What runs deployments. All calls return soon; progress is seen by observing."""
+
+    def ensure(self, deployment: Deployment) -> None:
+        """Start it unless it runs. A failed one is started anew only after `stop`."""
+        ...
+
+    def observe(self, deployment_id: str) -> Running: ...
+
+    def stop(self, deployment_id: str) -> None:
+        """Drain and stop it; nothing happens when it doesn't run."""
+        ...
+
+    def deployments(self) -> Sequence[str]:
+        """Return the ids of all that runs, starts, stops or has failed."""
+        ...
+
+
+class Metrics(Protocol):
+    """What the gateway counted."""
+
+    def traffic(self, deployment_id: str, since: datetime) -> Traffic:
+        """Return what was counted for a deployment since then (to the second)."""
+        ...
+
+
+class Timers(Protocol):
+    """One-shot timers, one for each name: setting it again moves it."""
+
+    def set(self, name: str, at: datetime) -> None: ...
+
+
+class Clock(Protocol):
+    def __call__(self) -> datetime:
+        """Return the time now, aware, in UTC."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Everything that the verbs need, wired once."""
+
+    drop: Bucket
+    store: Bucket  # the model store: uploaders can't write it
+    registry: Registry
+    fleet: Fleet
+    metrics: Metrics
+    timers: Timers
+    clock: Clock
+    bounds: Bounds
+    quiet: timedelta = timedelta(seconds=5)  # since the newest object of an upload

@@ -1,0 +1,106 @@
+"""The registry's records as typed values: what kinds there are, under which ids, and how they become JSON.
+
+A `Stored` value remembers the revision it was read at, so that writing it back is conditional on nobody else having.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+from chalicelib.domain.deployment import Endpoint
+from chalicelib.domain.findings import Report
+from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.rollout import Rollout
+from chalicelib.domain.version import Version
+from chalicelib.pipeline.ports import Doc, Registry, Write
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Drop:
+    """What we know of an upload that isn't a version (yet): its last report and the listing it was made for."""
+
+    prefix: str
+    status: str  # uploading | rejected | registered
+    report: Report
+    fingerprint: str
+    seen: datetime
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A caller's key. Only its hash is kept."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    sha256: str
+    created: datetime
+    revoked: datetime | None = None
+
+
+_KINDS: dict[type[Any], str] = {
+    Drop: "drop",
+    Version: "version",
+    Endpoint: "endpoint",
+    Rollout: "rollout",
+    ApiKey: "key",
+}
+
+
+@dataclass(frozen=True)
+class Stored(Generic[T]):
+    """A value as it was read; `revision` 0 means that it isn't stored yet."""
+
+    id: str
+    value: T
+    revision: int = 0
+
+    def to(self, **changes: Any) -> "Stored[T]":
+        """Return it with fields changed, still at the revision that was read."""
+        return replace(self, value=replace(self.value, **changes))  # type: ignore[type-var]
+
+    @property
+    def write(self) -> Write:
+        """The conditional write that stores it."""
+        return Write(_KINDS[type(self.value)], self.id, self.revision, to_json(self.value))
+
+
+@dataclass(frozen=True)
+class Records:
+    """Typed reads over a registry."""
+
+    registry: Registry = field(repr=False)
+
+    def get(self, kind: type[T], id: str) -> Stored[T] | None:  # noqa: A002
+        doc = self.registry.get(_KINDS[kind], id)
+        return _stored(kind, doc) if doc else None
+
+    def list(self, kind: type[T], prefix: str = "") -> Sequence[Stored[T]]:
+        return [_stored(kind, doc) for doc in self.registry.list(_KINDS[kind], prefix)]
+
+    def version(self, ref: VersionRef) -> Stored[Version] | None:
+        return self.get(Version, str(ref))
+
+    def endpoint(self, name: str) -> Stored[Endpoint] | None:
+        return self.get(Endpoint, name)
+
+
+def to_json(value: Any) -> dict[str, Any]:
+    """Return a record's JSON form."""
+    body: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
+    return body
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _stored(kind: type[T], doc: Doc) -> Stored[T]:
+    return Stored(doc.id, _adapter(kind).validate_python(doc.body), doc.revision)
