@@ -39,7 +39,7 @@ class FakeBucket:
         kept = self._kept.get(key)
         return kept[-1][1] if kept else None
 
-    def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> None:  # noqa: ARG002
+    def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> None:
         self._keep(key, body)
 
     def put_parts(self, key: str, parts: Iterator[bytes]) -> None:

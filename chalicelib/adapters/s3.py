@@ -23,7 +23,7 @@ from chalicelib.pipeline.ports import Gone
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, GetObjectRequestTypeDef
 
 BLOCK = 2**20  # bytes that a stream yields at once
 DELETE_AT_ONCE = 1000  # S3's own limit for DeleteObjects
@@ -48,7 +48,8 @@ def make_client(
         response_checksum_validation="when_required",
     )
     session = boto3.Session(aws_access_key_id=access, aws_secret_access_key=secret, region_name=region)
-    return session.client("s3", endpoint_url=endpoint, config=config)
+    client: S3Client = session.client("s3", endpoint_url=endpoint, config=config)
+    return client
 
 
 def code_of(error: ClientError) -> str:
@@ -92,8 +93,10 @@ class S3Bucket:
         wanted = min(length, item.size - start)
         if wanted <= 0:
             return b""
+        request = self._named(item)
+        request["Range"] = f"bytes={start}-{start + wanted - 1}"
         with _gone(item):
-            answer = self.client.get_object(**self._named(item), Range=f"bytes={start}-{start + wanted - 1}")
+            answer = self.client.get_object(**request)
         return answer["Body"].read()
 
     def stream(self, item: StoredObject) -> Iterator[bytes]:
@@ -127,7 +130,7 @@ class S3Bucket:
             raise
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete the keys' current objects; a versioned bucket keeps their versions. Raises ClientError if any stays."""
+        """Delete the current objects; a versioned bucket keeps their versions. Raises ClientError if any stays."""
         for start in range(0, len(keys), DELETE_AT_ONCE):
             batch = keys[start : start + DELETE_AT_ONCE]
             answer = self.client.delete_objects(
@@ -140,10 +143,11 @@ class S3Bucket:
         """Return (key, begun), a key at a time: MinIO takes the prefix as an exact key."""
         return [found for key in keys for found in self._open_below(key)]
 
-    def _named(self, item: StoredObject) -> dict[str, str]:
+    def _named(self, item: StoredObject) -> "GetObjectRequestTypeDef":
         """Name the very bytes that were listed."""
-        which = {"VersionId": item.version_id} if item.version_id else {"IfMatch": f'"{item.etag}"'}
-        return {"Bucket": self.name, "Key": item.key, **which}
+        if item.version_id:
+            return {"Bucket": self.name, "Key": item.key, "VersionId": item.version_id}
+        return {"Bucket": self.name, "Key": item.key, "IfMatch": f'"{item.etag}"'}
 
     def _objects(self, prefix: str) -> Iterator[StoredObject]:
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
