@@ -1,0 +1,210 @@
+"""The control API as one Chalice Blueprint: the same object answers on AWS and on one machine."""
+
+from collections.abc import Callable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from chalicelib import openapi
+from chalicelib.domain.errors import NotFound
+from chalicelib.domain.refs import VersionRef
+from chalicelib.pipeline import keys, manage
+from chalicelib.pipeline.ports import Ports
+from chalicelib.pipeline.records import ApiKey
+from chalicelib.routing import Json, Page, Routes, page, scopes_of
+
+routes = Routes("chalicelib.api")
+
+
+class _Bound:
+    """What the routes work on; set once at start."""
+
+    ports: Callable[[], Ports]
+
+
+def bind(ports: Callable[[], Ports]) -> None:
+    """Say where the routes get their ports: they are asked for at each request."""
+    _Bound.ports = staticmethod(ports)
+
+
+# --- input -------------------------------------------------------------------------------------------------------
+class StartRollout(BaseModel):
+    """Which registered version the endpoint goes to."""
+
+    model_config = ConfigDict(extra="forbid")
+    model_id: str = Field(min_length=1)
+    version_id: str = Field(min_length=1)
+
+
+class MakeKey(BaseModel):
+    """A name for people to know the key by, and what it allows: `predict:NAME`, `predict:*`, `deploy`, `admin`."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(min_length=1, max_length=100)
+    scopes: list[str] = Field(min_length=1)
+
+
+class RolloutPage(Page):
+    endpoint: str = ""
+
+
+# --- models and versions -----------------------------------------------------------------------------------------
+@routes.add("GET", "/v1/models", "List the models.", query=Page, answer="Models")
+def list_models(query: Page) -> Json:
+    return page("models", manage.models(_Bound.ports()), "model_id", query)
+
+
+@routes.add("GET", "/v1/models/{model_id}", "Show a model.", answer="Model")
+def show_model(model_id: str) -> Json:
+    return manage.model(model_id, _Bound.ports())
+
+
+@routes.add("GET", "/v1/models/{model_id}/versions", "List a model's versions.", query=Page, answer="Versions")
+def list_versions(model_id: str, query: Page) -> Json:
+    return page("versions", manage.versions(model_id, _Bound.ports()), "version_id", query)
+
+
+@routes.add(
+    "GET",
+    "/v1/models/{model_id}/versions/{version_id}",
+    "Show a version, its validation report and what is still missing.",
+    answer="Version",
+)
+def show_version(model_id: str, version_id: str) -> Json:
+    return manage.version(VersionRef(model_id, version_id), _Bound.ports())
+
+
+@routes.add("GET", "/v1/drops", "List the uploads that are no versions (yet).", query=Page, answer="Drops")
+def list_drops(query: Page) -> Json:
+    return page("drops", manage.drops(_Bound.ports()), "prefix", query)
+
+
+# --- endpoints and rollouts --------------------------------------------------------------------------------------
+@routes.add("GET", "/v1/endpoints", "List the endpoints.", query=Page, answer="Endpoints")
+def list_endpoints(query: Page) -> Json:
+    return page("endpoints", manage.endpoints(_Bound.ports()), "name", query)
+
+
+@routes.add("GET", "/v1/endpoints/{name}", "Show an endpoint: split, deployments, rollout, traffic.", answer="Endpoint")
+def show_endpoint(name: str) -> Json:
+    return manage.endpoint(name, _Bound.ports())
+
+
+@routes.add("GET", "/v1/rollouts", "List the rollouts.", query=RolloutPage, answer="Rollouts")
+def list_rollouts(query: RolloutPage) -> Json:
+    return page("rollouts", manage.rollouts(_Bound.ports(), query.endpoint), "id", query)
+
+
+@routes.add("GET", "/v1/rollouts/{rollout_id}", "Show a rollout and its timeline.", answer="Rollout")
+def show_rollout(rollout_id: str) -> Json:
+    return manage.rollout(rollout_id, _Bound.ports())
+
+
+@routes.add("GET", "/v1/endpoints/{name}/rollout", "Show an endpoint's open rollout, else its last.", answer="Rollout")
+def show_current_rollout(name: str) -> Json:
+    return _current_rollout(name, _Bound.ports())
+
+
+@routes.add(
+    "POST",
+    "/v1/endpoints/{name}/rollouts",
+    "Start a rollout to a registered version.",
+    scope="deploy",
+    body=StartRollout,
+    answer="Endpoint",
+    status=202,
+)
+def start_rollout(name: str, body: StartRollout) -> Json:
+    return manage.start(name, VersionRef(body.model_id, body.version_id), _Bound.ports())
+
+
+@routes.add("POST", "/v1/endpoints/{name}/pause", "Pause the rollout.", scope="deploy", answer="Endpoint", status=202)
+def pause(name: str) -> Json:
+    return manage.pause(name, _Bound.ports())
+
+
+@routes.add("POST", "/v1/endpoints/{name}/resume", "Resume the rollout.", scope="deploy", answer="Endpoint", status=202)
+def resume(name: str) -> Json:
+    return manage.resume(name, _Bound.ports())
+
+
+@routes.add(
+    "POST", "/v1/endpoints/{name}/promote", "Promote the canary now.", scope="deploy", answer="Endpoint", status=202
+)
+def promote(name: str) -> Json:
+    return manage.promote(name, _Bound.ports())
+
+
+@routes.add("POST", "/v1/endpoints/{name}/abort", "Abort the rollout.", scope="deploy", answer="Endpoint", status=202)
+def abort(name: str) -> Json:
+    return manage.abort(name, _Bound.ports())
+
+
+@routes.add(
+    "POST",
+    "/v1/endpoints/{name}/rollback",
+    "Go back to the version promoted before, while it is warm.",
+    scope="deploy",
+    answer="Endpoint",
+    status=202,
+)
+def rollback(name: str) -> Json:
+    return manage.roll_back(name, _Bound.ports())
+
+
+def _current_rollout(name: str, ports: Ports) -> Json:
+    """Return the open rollout, else the one opened last."""
+    shown = manage.endpoint(name, ports)
+    if shown["rollout"]:
+        return manage.rollout(shown["rollout"]["id"], ports)
+    past = manage.rollouts(ports, name)
+    if not past:
+        raise NotFound(f"endpoint {name} has had no rollout")
+    return manage.rollout(max(past, key=lambda r: str(r["opened"]))["id"], ports)
+
+
+# --- keys and the API itself -------------------------------------------------------------------------------------
+@routes.add("GET", "/v1/keys", "List the keys.", scope="admin", query=Page, answer="Keys")
+def list_keys(query: Page) -> Json:
+    return page("keys", [_shown(key) for key in keys.list_keys(_Bound.ports().registry)], "id", query)
+
+
+@routes.add(
+    "POST",
+    "/v1/keys",
+    "Make a key. The answer is the only place that shows it.",
+    scope="admin",
+    body=MakeKey,
+    answer="MadeKey",
+    status=201,
+)
+def make_key(body: MakeKey) -> Json:
+    ports = _Bound.ports()
+    key, secret = keys.make_key(ports.registry, ports.clock, name=body.name, scopes=body.scopes)
+    return _shown(key) | {"key": secret}
+
+
+@routes.add("DELETE", "/v1/keys/{key_id}", "Revoke a key.", scope="admin", answer="Key")
+def revoke_key(key_id: str) -> Json:
+    ports = _Bound.ports()
+    return _shown(keys.revoke(ports.registry, ports.clock, key_id))
+
+
+@routes.add("GET", "/v1/whoami", "Show the key that calls.", scope="", answer="Caller")
+def whoami() -> Json:
+    request = routes.current_request
+    return {"key_id": request.context["authorizer"]["key_id"], "scopes": scopes_of(request)}
+
+
+@routes.add("GET", "/openapi.json", "Show this document.", scope="")
+def show_document() -> Json:
+    return openapi.document([r.operation for r in routes.table], {})
+
+
+def _shown(key: ApiKey) -> dict[str, Json]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "created": key.created.isoformat(),
+        "revoked": key.revoked.isoformat() if key.revoked else None,
+    }

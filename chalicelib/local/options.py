@@ -1,0 +1,27 @@
+"""What `modeldrop up` was asked to do, as one value."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from chalicelib.local.home import Home
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """`None` and "" leave a setting at the platform's own default."""
+
+    home: Home = field(default_factory=Home.default)
+    store: str = "auto"  # auto | embedded | minio
+    s3_endpoint: str = ""  # any other S3's URL; wins over `store`
+    host: str = "127.0.0.1"
+    port: int = 8443
+    s3_port: int = 9000
+    cert: Path | None = None  # PEM; with `key_file`, instead of our own CA
+    key_file: Path | None = None
+    # Of every rollout whose drop doesn't say otherwise:
+    steps: tuple[int, ...] | None = None
+    step_time: timedelta | None = None
+    min_requests: int | None = None
+    keep_warm: timedelta | None = None
+    quiet_period: timedelta | None = None

@@ -1,0 +1,174 @@
+"""How a route of the API answers: scope, input, one verb, JSON; and how every error is said.
+
+A sibling of `api`, which lists the routes. Who calls is known before: an authorizer put the key's id and scopes into
+the request's context.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from chalice.app import Blueprint, Chalice, Request, Response
+from pydantic import BaseModel, Field, ValidationError
+
+from chalicelib.domain.errors import Conflict, NotYet, Rejected
+from chalicelib.domain.scopes import allows
+from chalicelib.openapi import Operation
+
+Json = Any
+View = Callable[..., Json]
+Model = TypeVar("Model", bound=BaseModel)
+
+_ATTEMPTS = 3  # at a change that others' writes get in the way of
+_STATUSES = {"not_found": 404, "conflict": 409, "forbidden": 403}
+_GRANTED_BY = {"read": ("deploy", "admin"), "deploy": ("deploy",), "admin": ("admin",)}
+
+
+class _Forbidden(Rejected):
+    def __init__(self, scopes: Sequence[str]) -> None:
+        needed = " or ".join(f"'{scope}'" for scope in scopes)
+        super().__init__(f"this key lacks the scope {needed}; use one that has it", code="forbidden")
+
+
+class _BadInput(Rejected):
+    """A body or query that isn't what the route takes; `where` is the first bad field."""
+
+    def __init__(self, error: ValidationError) -> None:
+        first = error.errors(include_url=False)[0]
+        self.where = ".".join(str(part) for part in first["loc"]) or "body"
+        super().__init__(f"{self.where}: {first['msg']}", code="bad_request")
+
+
+class Page(BaseModel):
+    """A part of a list: at most `limit` entries, beginning behind the one whose id is `after`."""
+
+    limit: int = Field(default=100, ge=1, le=1000)
+    after: str = ""
+
+
+# --- the table of routes -----------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Route:
+    operation: Operation
+    view: View
+
+
+class Routes(Blueprint):
+    """A Blueprint that may be registered on several apps: Chalice's own uses up its routes at the first."""
+
+    def __init__(self, import_name: str) -> None:
+        super().__init__(import_name)
+        self.table: list[Route] = []
+        self.register_middleware(_in_our_form, "http")
+
+    def add(self, method: str, path: str, summary: str, **more: Any) -> Callable[[View], View]:
+        """Return a decorator that puts a view into the table; `more` are fields of Operation."""
+
+        def put(view: View) -> View:
+            operation = Operation(method, path, view.__name__, summary, **more)
+            self.table.append(Route(operation, self._answering(operation, view)))
+            return view
+
+        return put
+
+    def register(self, app: Chalice, options: dict[str, Any]) -> None:
+        super().register(app, options)
+        for route in self.table:
+            app.route(route.operation.path, methods=[route.operation.method])(route.view)
+
+    def _answering(self, operation: Operation, view: View) -> View:
+        """Wrap a view: who may call it, what it takes, how its errors are said."""
+
+        @functools.wraps(view)
+        def answer(**path: str) -> Response:
+            request = self.current_request
+            try:
+                _check_scope(request, operation.scope)
+                call = functools.partial(view, **path, **_input(operation, request))
+                return Response(_persistently(call), status_code=operation.status)
+            except (Rejected, Conflict, NotYet) as error:
+                return _problem(error)
+
+        return answer
+
+
+def scopes_of(request: Request) -> list[str]:
+    """Return the caller's scopes, as the authorizer said them."""
+    return str(request.context["authorizer"]["scopes"]).split()
+
+
+def _input(operation: Operation, request: Request) -> dict[str, BaseModel]:
+    body = {"body": _parsed_body(operation.body, request)} if operation.body else {}
+    return body | ({"query": _parsed_query(operation.query, request)} if operation.query else {})
+
+
+def _check_scope(request: Request, needed: str) -> None:
+    if needed and not any(allows(scopes_of(request), scope) for scope in _GRANTED_BY[needed]):
+        raise _Forbidden(_GRANTED_BY[needed])
+
+
+def _parsed_body(model: type[Model], request: Request) -> Model:
+    try:
+        return model.model_validate_json(request.raw_body)
+    except ValidationError as error:
+        raise _BadInput(error) from error
+
+
+def _parsed_query(model: type[Model], request: Request) -> Model:
+    try:
+        return model.model_validate(dict(request.query_params or {}))
+    except ValidationError as error:
+        raise _BadInput(error) from error
+
+
+def _persistently(call: Callable[[], Json]) -> Json:
+    """Do it again when somebody else wrote meanwhile: the verb reads anew each time."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return call()
+        except Conflict:
+            continue
+    return call()
+
+
+def _problem(error: Rejected | Conflict | NotYet) -> Response:
+    match error:
+        case _BadInput():
+            return _error(400, error.code, str(error), error.where)
+        case Rejected():
+            return _error(_STATUSES.get(error.code, 400), error.code, str(error))
+        case NotYet():
+            return _error(409, "not_yet", str(error))
+        case _:
+            return _error(409, "conflict", f"others changed it {_ATTEMPTS} times meanwhile ({error}); try again")
+
+
+def _error(status: int, code: str, message: str, where: str = "") -> Response:
+    problem = {"code": code, "message": message} | ({"where": where} if where else {})
+    return Response({"error": problem}, status_code=status)
+
+
+def _in_our_form(event: Request, get_response: Callable[[Request], Response]) -> Response:
+    """Give the framework's own errors (no such method, media type, a bug) the same form as ours."""
+    response = get_response(event)
+    match response.body:
+        case {"Code": str(code), "Message": str(message)}:
+            response.body = {"error": {"code": _snake(code), "message": message}}
+    return response
+
+
+def _snake(name: str) -> str:
+    """Turn `UnsupportedMediaType` into `unsupported_media_type`."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).strip("_")
+
+
+def page(of: str, items: Sequence[Mapping[str, Json]], by: str, query: Page) -> Json:
+    """Return the part of a list that was asked for; `next` is the `after` of the part behind it, null at the end."""
+    ids = [str(item[by]) for item in items]
+    if query.after and query.after not in ids:
+        raise Rejected(f"after: no entry has the {by} {query.after!r}; begin without it", code="bad_request")
+    begin = ids.index(query.after) + 1 if query.after else 0
+    part = list(items)[begin : begin + query.limit]
+    more = begin + query.limit < len(ids)
+    return {of: part, "next": str(part[-1][by]) if more else None}
