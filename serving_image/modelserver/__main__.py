@@ -1,0 +1,20 @@
+"""`python -m modelserver`: serve the model in MODEL_DIR."""
+
+import os
+
+from modelserver.log import emit
+from modelserver.server import exit_now, run
+from modelserver.settings import Settings, SettingsError
+
+
+def main() -> int:
+    try:
+        settings = Settings.from_env(os.environ)
+    except SettingsError as error:
+        emit("bad_settings", error=str(error))
+        return 2
+    return run(settings)
+
+
+if __name__ == "__main__":
+    exit_now(main())

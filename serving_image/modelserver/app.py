@@ -1,0 +1,153 @@
+"""Where a request meets a contract: routes, readiness, and the headers that every answer carries."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from modelserver.codec import Encoded
+from modelserver.contracts import Call, HealthRoute, PredictRoute, kserve_v1, sagemaker, torchserve, vertex
+from modelserver.engine import Engine, Job, Outcome
+from modelserver.errors import RequestError
+from modelserver.formats import Model
+from modelserver.http import Cancel
+from modelserver.messages import Request, Response, error_response, json_response
+from modelserver.metrics import CONTENT_TYPE, ServingMetrics
+from modelserver.rows import Prediction
+from modelserver.settings import Settings
+
+CONTRACTS = (sagemaker, vertex, kserve_v1, torchserve)
+METRICS = "/metrics"
+DIGEST = "X-Modeldrop-Digest"
+NONFINITE = "X-Modeldrop-Nonfinite"
+Reply = Callable[[Response], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model that is loaded and warm."""
+
+    model: Model
+    engine: Engine
+    digest: str
+    warmup: str
+
+    def as_json(self) -> dict[str, Any]:
+        schema = self.model.schema
+        return {
+            "digest": self.digest,
+            "device": self.model.device,
+            "format": self.model.format,
+            "schema": schema.as_json() if schema else None,
+            "warmup": self.warmup,
+        }
+
+
+class App:
+    """Answers requests; `serve` and `drain` move it from loading to ready to draining."""
+
+    def __init__(self, settings: Settings, metrics: ServingMetrics) -> None:
+        self._metrics = metrics
+        self._served: Served | None = None
+        self.is_draining = False
+        self.open_requests = 0
+        routes = [route for contract in CONTRACTS for route in contract.routes(settings)]
+        self._predict = {route.path: route for route in routes if isinstance(route, PredictRoute)}
+        self._health = {route.path for route in routes if isinstance(route, HealthRoute)}
+
+    def serve(self, served: Served) -> None:
+        self._served = served
+
+    def drain(self) -> None:
+        self.is_draining = True
+
+    @property
+    def state(self) -> str:
+        if self.is_draining:
+            return "draining"
+        return "ready" if self._served else "loading"
+
+    def handle(self, request: Request, reply: Reply) -> Cancel | None:
+        """Answer at once, or give back how to cancel what was queued."""
+        route = self._predict.get(request.path)
+        if route is None or request.method != "POST":
+            reply(self._control(request))
+            return None
+        return self._predicted(route, request, reply)
+
+    def _control(self, request: Request) -> Response:
+        is_get = request.method in ("GET", "HEAD")
+        if request.path in self._health and is_get:
+            return self._health_response()
+        if request.path == METRICS and is_get:
+            self._metrics.queue.set(self._served.engine.depth if self._served else 0)
+            return Response(200, self._metrics.text(), CONTENT_TYPE)
+        allowed = self._allowed(request.path)
+        if not allowed:
+            return error_response(RequestError(404, "unknown_path", f"{request.path} is no route of this server"))
+        message = f"{request.path} takes {allowed}, not {request.method}"
+        return error_response(RequestError(405, "wrong_method", message), {"allow": allowed})
+
+    def _allowed(self, path: str) -> str:
+        if path in self._predict:
+            return "POST"
+        return "GET" if path in self._health or path == METRICS else ""
+
+    def _health_response(self) -> Response:
+        status = 200 if self.state == "ready" else 503
+        return json_response(status, {"status": self.state, **(self._served.as_json() if self._served else {})})
+
+    def _predicted(self, route: PredictRoute, request: Request, reply: Reply) -> Cancel | None:
+        started = time.perf_counter()
+        self.open_requests += 1
+        served = self._served
+
+        def finish(response: Response, nonfinite: int = 0) -> None:
+            self.open_requests -= 1
+            self._metrics.answered(response.status, time.perf_counter() - started, nonfinite)
+            reply(response)
+
+        try:
+            if served is None:
+                raise RequestError(503, "not_ready", "the model is still loading", retry_after=1)
+            return self._queued(served, route.parse(served.model, request), finish)
+        except RequestError as error:
+            finish(error_response(error, {DIGEST: served.digest} if served else {}))
+            return None
+
+    def _queued(self, served: Served, call: Call, finish: Callable[[Response, int], None]) -> Cancel:
+        job = Job(call.rows, lambda outcome: finish(*answered(served.digest, call, outcome)))
+        served.engine.submit(job)
+
+        def cancel() -> None:
+            self.open_requests -= 1
+            served.engine.cancel(job)
+
+        return cancel
+
+
+def answered(digest: str, call: Call, outcome: Outcome) -> tuple[Response, int]:
+    """Encode an outcome; every answer says which bytes gave it, and how many numbers were not finite."""
+    headers = {DIGEST: digest}
+    if isinstance(outcome, RequestError):
+        return error_response(outcome, headers), 0
+    try:
+        answer = call.encode(outcome)
+    except RequestError as error:
+        return error_response(error, headers), 0
+    headers |= _own_headers(outcome) | _nonfinite_header(answer.encoded)
+    return Response(outcome.status, answer.encoded.body, answer.content_type, headers), answer.encoded.nonfinite
+
+
+def _nonfinite_header(encoded: Encoded) -> dict[str, str]:
+    return {NONFINITE: str(encoded.nonfinite)} if encoded.nonfinite else {}
+
+
+def _own_headers(prediction: Prediction) -> dict[str, str]:
+    """What a handler set, without what is ours to say and without line breaks."""
+    ours = ("content-type", "content-length", "connection", "transfer-encoding", DIGEST.lower(), NONFINITE.lower())
+    return {
+        name: " ".join(str(value).split())
+        for name, value in prediction.headers.items()
+        if name.lower() not in ours and name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+    }

@@ -1,0 +1,35 @@
+"""What goes wrong with a request, as one value that becomes one JSON answer."""
+
+from typing import Any
+
+
+class RequestError(Exception):
+    """An answer that is not a prediction: status, a stable code, a sentence, and the field it is about."""
+
+    def __init__(self, status: int, code: str, message: str, *, where: str = "", retry_after: int | None = None):
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.where = where
+        self.retry_after = retry_after
+
+    def as_json(self) -> dict[str, Any]:
+        error = {"code": self.code, "message": self.message}
+        return {"error": {**error, "where": self.where} if self.where else error}
+
+
+def bad_request(code: str, message: str, where: str = "") -> RequestError:
+    return RequestError(400, code, message, where=where)
+
+
+def model_failed(error: BaseException, where: str = "") -> RequestError:
+    """Answer with what the model raised; TorchServe's PredictionException chooses its own status."""
+    if isinstance(error, RequestError):
+        return error
+    status = getattr(error, "error_code", 500) if type(error).__name__ == "PredictionException" else 500
+    return RequestError(int(status), "model_error", f"{type(error).__name__}: {error}", where=where)
+
+
+class LoadError(Exception):
+    """The model cannot be served, with what its owner can do about it."""

@@ -1,0 +1,131 @@
+"""TorchServe's .mar archives: custom handlers, TorchServe's own, and TorchScript behind base_handler."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from modelserver.archive import Archive, unpack
+from modelserver.context import Context
+from modelserver.errors import LoadError, RequestError
+from modelserver.formats import Headers, Model, Sample, torchscript
+from modelserver.handler_rows import instance_rows, native_row
+from modelserver.handlers import Handler, find_handler, is_default
+from modelserver.rows import HandlerRows, Prediction, Rows
+from modelserver.schema import Schema
+from modelserver.settings import Settings
+
+ARCHIVE = "model.mar"
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63606060000000040001f61738"
+    "550000000049454e44ae426082"
+)
+
+
+def claims(folder: Path) -> bool:
+    return (folder / ARCHIVE).is_file() or len(list(folder.glob("*.mar"))) == 1
+
+
+def load(folder: Path, settings: Settings, scratch: Path) -> Model:
+    """Unpack, then serve TorchScript on arrays where the handler is base_handler, else through the handler."""
+    path = folder / ARCHIVE
+    archive = unpack(path if path.is_file() else next(folder.glob("*.mar")), scratch)
+    torch, device = _torch(settings)
+    # TorchServe's workers run in the model's folder and import from it.
+    os.chdir(archive.folder)
+    sys.path.insert(0, str(archive.folder))
+    if torchscript.claims(archive) and is_default(archive):
+        return torchscript.load(torch, archive, device)
+    return HandledModel(archive, find_handler(archive), settings, device)
+
+
+def _torch(settings: Settings) -> tuple[Any, str]:
+    """Import Torch with its threads set; a handler that needs no Torch may do without it."""
+    try:
+        import torch  # noqa: PLC0415 - seconds and gigabytes, for this format only
+    except ImportError:
+        return None, "cpu"
+    torch.set_num_threads(settings.threads)
+    has_cuda = settings.device != "cpu" and torch.cuda.is_available()
+    if settings.device == "cuda" and not has_cuda:
+        raise LoadError("MODELDROP_DEVICE is cuda, but Torch sees no GPU")
+    return torch, "cuda:0" if has_cuda else "cpu"
+
+
+class HandledModel:
+    format = "torch_archive"
+    schema: Schema | None = None
+    takes_native_rows = True
+
+    def __init__(self, archive: Archive, handler: Handler, settings: Settings, device: str) -> None:
+        self.device = device
+        self.max_batch: int | None = _batch_size(archive.config)
+        self._archive = archive
+        self._handler = handler
+        self._is_bare = str(archive.config.get("envelope", "")).lower() == "json"
+        self._context = Context(
+            model_name=settings.model_name,
+            model_dir=str(archive.folder),
+            manifest=archive.manifest,
+            config=archive.config,
+            gpu_id=0 if device.startswith("cuda") else None,
+            batch_size=self.max_batch or settings.max_batch,
+        )
+        handler.initialize(self._context)
+
+    def rows_of_instances(self, body: bytes, headers: Headers) -> Rows:
+        return HandlerRows(instance_rows(body, bare=self._is_bare, arrays=self._handler.accepts_arrays), headers)
+
+    def rows_of_columns(self, body: bytes) -> Rows:
+        del body
+        raise RequestError(400, "no_columns", 'an archive takes "instances", not "inputs"', where="inputs")
+
+    def rows_of_request(self, body: bytes, headers: Headers) -> Rows:
+        return HandlerRows([native_row(body, headers, arrays=self._handler.accepts_arrays)], headers)
+
+    def predict(self, batch: Sequence[Rows], /) -> Sequence[Prediction]:
+        """Call the handler, never with more rows than its batchSize; one prediction a request."""
+        requests = [rows for rows in batch if isinstance(rows, HandlerRows)]
+        rows = [(row, request.headers) for request in requests for row in request.rows]
+        size = self.max_batch or len(rows)
+        answers = [answer for i in range(0, len(rows), size) for answer in self._call(rows[i : i + size])]
+        return _per_request(answers, [request.count for request in requests])
+
+    def _call(self, rows: Sequence[tuple[Any, Mapping[str, str]]]) -> list[Prediction]:
+        self._context.begin([headers for _, headers in rows], [uuid4().hex for _ in rows])
+        answer = self._handler.handle([row for row, _ in rows], self._context)
+        values = _one_each(answer, len(rows))
+        exchanges = self._context.request_processor
+        return [Prediction([v], e.status, e.response_headers) for v, e in zip(values, exchanges, strict=True)]
+
+    def sample(self) -> Sample | None:
+        """One small picture for TorchServe's image handlers; nobody knows what any other handler takes."""
+        if is_default(self._archive) and str(self._archive.model["handler"]).startswith(("image_", "object_")):
+            return Sample(HandlerRows([{"body": bytearray(PNG)}]), "one small picture")
+        return None
+
+
+def _batch_size(config: dict[str, Any]) -> int | None:
+    size = config.get("batchSize")
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise LoadError(f"model-config.yaml: batchSize is {size!r}; it must be a whole number above 0")
+    return size
+
+
+def _one_each(answer: Any, count: int) -> list[Any]:
+    values = answer.tolist() if hasattr(answer, "tolist") else answer
+    if not isinstance(values, list | tuple):
+        kind = type(values).__name__
+        raise RequestError(500, "bad_handler_answer", f"the handler returned {kind}, not a list with one item a row")
+    if len(values) != count:
+        message = f"the handler returned {len(values)} items for {count} rows; it must return one item a row"
+        raise RequestError(500, "bad_handler_answer", message)
+    return list(values)
+
+
+def _per_request(answers: Sequence[Prediction], counts: Sequence[int]) -> list[Prediction]:
+    left = iter(answers)
+    groups = [[next(left) for _ in range(count)] for count in counts]
+    return [Prediction([p.values[0] for p in g], g[0].status, g[0].headers) for g in groups]  # type: ignore[index]  # a list

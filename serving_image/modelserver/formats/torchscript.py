@@ -1,0 +1,122 @@
+"""TorchScript behind base_handler: arrays in, tensors out, without TorchServe's lists between."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from modelserver.archive import Archive
+from modelserver.codec import fast_instances, instances_of, loads
+from modelserver.errors import LoadError, bad_request
+from modelserver.formats import Headers, Sample
+from modelserver.rows import Array, Prediction, Rows, TensorRows, concatenated
+from modelserver.schema import Schema, TensorSpec
+from modelserver.tensors import tensor
+
+INPUT = "input"
+# Token ids must stay whole numbers; everything else is computed in float32.
+INTEGER_OPS = ("aten::embedding", "aten::embedding_bag", "aten::one_hot")
+
+
+def claims(archive: Archive) -> bool:
+    path = archive.path_of("serializedFile")
+    return archive.model.get("handler") == "base_handler" and not archive.model.get("modelFile") and path is not None
+
+
+def load(torch: Any, archive: Archive, device: str) -> "TorchScript":
+    """Load the serialized module; raise LoadError where it is no TorchScript."""
+    path = archive.path_of("serializedFile")
+    if torch is None or path is None:
+        raise LoadError("base_handler needs Torch and a serialized TorchScript file")
+    try:
+        module = torch.jit.load(str(path), map_location=device).eval()
+    except RuntimeError as error:
+        hint = "save the model with torch.jit.save, or archive its class with --model-file"
+        raise LoadError(f"{path.name} is no TorchScript module: {error}; {hint}") from error
+    return TorchScript(torch, module, device)
+
+
+class TorchScript:
+    format = "torch_archive"
+    max_batch: int | None = None
+    schema: Schema | None = None
+    takes_native_rows = True
+
+    def __init__(self, torch: Any, module: Any, device: str) -> None:
+        self._torch = torch
+        self._module = module
+        self.device = device
+        self._spec = TensorSpec(INPUT, input_dtype(module), None)
+
+    def rows_of_instances(self, body: bytes, headers: Headers) -> Rows:
+        del headers
+        fast = fast_instances(body, "d" if self._spec.dtype == "float32" else "i")
+        if fast is not None:
+            return TensorRows({INPUT: fast.astype(self._spec.dtype)}, len(fast))
+        values = [_value_of(x) for x in instances_of(body)]
+        return TensorRows({INPUT: tensor(values, self._spec, "instances")}, len(values))
+
+    def rows_of_columns(self, body: bytes) -> Rows:
+        array = tensor(loads(body)["inputs"], self._spec, "inputs")
+        return TensorRows({INPUT: array}, len(array))
+
+    def rows_of_request(self, body: bytes, headers: Headers) -> Rows:
+        """One row a request, as JSON."""
+        kind = headers.get("content-type", "application/json").split(";", 1)[0].strip().lower()
+        if kind != "application/json":
+            raise bad_request("wrong_content_type", f"base_handler takes application/json, not {kind}", "content-type")
+        return TensorRows({INPUT: tensor([_value_of(loads(body))], self._spec, "body")}, 1)
+
+    def predict(self, batch: Sequence[Rows], /) -> Sequence[Prediction]:
+        rows = [r for r in batch if isinstance(r, TensorRows)]
+        with self._torch.inference_mode():
+            given = self._torch.from_numpy(np.require(concatenated(rows)[INPUT], requirements=("C", "W")))
+            answer = self._module(given.to(self.device))
+        return split_answer(answer, [r.count for r in rows])
+
+    def sample(self) -> Sample | None:
+        return None
+
+
+def input_dtype(module: Any) -> str:
+    """int64 where the first argument is looked up in an embedding, float32 otherwise."""
+    inputs = list(module.inlined_graph.inputs())
+    users = [use.user.kind() for use in inputs[1].uses()] if len(inputs) > 1 else []
+    return "int64" if any(kind in INTEGER_OPS for kind in users) else "float32"
+
+
+def _value_of(instance: Any) -> Any:
+    """Look inside `{"data": x}` and `{"body": x}`, which is how rows are written for handlers."""
+    if isinstance(instance, dict):
+        return next((instance[key] for key in ("data", "body") if key in instance), instance)
+    return instance
+
+
+def split_answer(answer: Any, counts: Sequence[int]) -> list[Prediction]:
+    """Cut a tensor, or several by name or position, into each request's rows."""
+    arrays = {name: _array(value) for name, value in _named(answer).items()}
+    for name, array in arrays.items():
+        if array.shape[:1] != (sum(counts),):
+            raise ValueError(
+                f"output {name} has shape {list(array.shape)}: not one entry for each of {sum(counts)} rows"
+            )
+    ends = np.cumsum(counts).tolist()
+    return [_cut(arrays, end - count, end) for count, end in zip(counts, ends, strict=True)]
+
+
+def _named(answer: Any) -> dict[str, Any]:
+    if isinstance(answer, Mapping):
+        return dict(answer)
+    if isinstance(answer, list | tuple):
+        return {f"output_{i}": value for i, value in enumerate(answer)}
+    return {"output_0": answer}
+
+
+def _array(value: Any) -> Array:
+    array: Array = (value.float() if str(value.dtype) == "torch.bfloat16" else value).cpu().numpy()
+    return array
+
+
+def _cut(arrays: Mapping[str, Array], start: int, end: int) -> Prediction:
+    parts = {name: np.ascontiguousarray(array[start:end]) for name, array in arrays.items()}
+    return Prediction(next(iter(parts.values())) if len(parts) == 1 else parts)

@@ -1,0 +1,79 @@
+"""Rows: the unit that is queued, batched and predicted. A request holds one or more of them."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TensorRows:
+    """Named arrays that share their first axis."""
+
+    inputs: Mapping[str, Array]
+    count: int
+    batchable: bool = True
+
+    @property
+    def key(self) -> Hashable:
+        """Only rows of one shape and type can be concatenated; what has no batch axis is alone."""
+        if not self.batchable:
+            return id(self)
+        return tuple((name, array.shape[1:], array.dtype.str) for name, array in self.inputs.items())
+
+    def split(self) -> "list[TensorRows]":
+        if not self.batchable:
+            return [self]
+        return [TensorRows({n: a[i : i + 1] for n, a in self.inputs.items()}, 1) for i in range(self.count)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HandlerRows:
+    """Rows as a TorchServe handler takes them, with the request headers that its context shows."""
+
+    rows: Sequence[Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    key: Hashable = "handler"
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    def split(self) -> "list[HandlerRows]":
+        return [HandlerRows([row], self.headers) for row in self.rows]
+
+
+Rows: TypeAlias = TensorRows | HandlerRows
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One value a row: an array or list, or several arrays by name; plus what a handler set on its response."""
+
+    values: Array | Sequence[Any] | Mapping[str, Array]
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def concatenated(batch: Sequence[TensorRows]) -> dict[str, Array]:
+    """Join the rows of several requests on their first axis."""
+    if len(batch) == 1:
+        return dict(batch[0].inputs)
+    return {name: np.concatenate([rows.inputs[name] for rows in batch]) for name in batch[0].inputs}
+
+
+def joined(parts: Sequence[Prediction]) -> Prediction:
+    """Put the predictions of single rows together again, in order."""
+    return Prediction([value for part in parts for value in listed(part.values)], parts[0].status, parts[0].headers)
+
+
+def listed(values: Array | Sequence[Any] | Mapping[str, Array]) -> Sequence[Any]:
+    """One entry a row; several outputs become objects by name."""
+    if not isinstance(values, Mapping):
+        return values  # type: ignore[return-value]  # an array is a sequence of its rows
+    names = list(values)
+    return [dict(zip(names, row, strict=True)) for row in zip(*values.values(), strict=True)]
