@@ -1,5 +1,6 @@
 """What was seen of a deployment's traffic in a window of time: counts and a mergeable latency histogram."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -30,12 +31,31 @@ class Traffic:
             tuple(a + b for a, b in zip(self.latencies, other.latencies, strict=True)),
         )
 
+    @property
+    def answered(self) -> int:
+        """Requests that say something about the model: all but the caller's own mistakes (4xx)."""
+        return self.requests - self.rejected
+
     def quantile_ms(self, q: float) -> float | None:
-        """Return the upper edge of the bucket that holds the q-quantile, in ms; None without samples."""
+        """Return the q-quantile in ms, interpolated within its bucket; None without samples, inf past all edges."""
         total = sum(self.latencies)
-        seen = 0
-        for edge, count in zip((*EDGES_MS, float("inf")), self.latencies, strict=True):
-            seen += count
-            if total and seen >= q * total:
-                return edge
-        return None
+        if not total:
+            return None
+        below = 0
+        for at, count in enumerate(self.latencies):
+            if count and below + count >= q * total:
+                return _within(at, (q * total - below) / count)
+            below += count
+        return float("inf")
+
+    def slower_than(self, ms: float) -> int:
+        """Return how many requests took longer, counting only whole buckets above: a doubt is in favour."""
+        return sum(self.latencies[bisect_left(EDGES_MS, ms) + 1 :])
+
+
+def _within(at: int, part: float) -> float:
+    """Return the latency at a fraction of a bucket; edges grow by a constant factor, so on a log scale."""
+    if at >= len(EDGES_MS):
+        return float("inf")
+    low = EDGES_MS[at - 1] if at else EDGES_MS[0] / 2
+    return float(low * (EDGES_MS[at] / low) ** max(0.0, part))

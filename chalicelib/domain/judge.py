@@ -1,0 +1,195 @@
+"""The verdict on a step: canary against stable in the same window, as one of pass, fail or inconclusive.
+
+A judgement is a row of checks, each a function of the same three values that returns a verdict of its own. One
+failing check fails the step; it passes when every check passes. A further rule (what the model answers, the schema
+of its answers) is one more function in `_CHECKS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from math import ceil, inf, log, sqrt
+
+from chalicelib.domain.evidence import Count, evidence, evidence_above
+from chalicelib.domain.rollout import Judgement, Outcome, Thresholds
+from chalicelib.domain.split import WHOLE
+from chalicelib.domain.traffic import Traffic
+
+# A check wrongly fails a canary that isn't worse at most once in so many steps, however often it is looked at.
+ODDS = 1000.0
+LEAST_BAD = 3  # one blip of the network can take two requests with it
+LEAST_STABLE = 20  # requests of stable in the window, to compare with
+LEAST_MEDIAN = 20  # latencies on each side
+LEAST_TAIL = 60
+SICK_SHARE = 0.2  # of stable's requests
+_SICK_ODDS = 20.0
+
+Check = Callable[[Traffic, Traffic | None, Thresholds], Judgement]
+
+
+def judge(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Judgement:
+    """Return the verdict on the window, at any time, as often as wanted. No stable means absolute checks only."""
+    verdicts = [check(canary, stable, thresholds) for check in _CHECKS]
+    worst = min(verdicts, key=lambda verdict: _GRAVITY.index(verdict.outcome))
+    if stable and is_sick(stable):
+        worst = _beside_sick(verdicts[0], stable)
+    if worst.outcome is Outcome.PASS:
+        worst = replace(worst, reason="; ".join(v.reason for v in verdicts if v.reason))
+    needed = max(verdict.samples_needed for verdict in verdicts)
+    return replace(worst, numbers=_numbers(canary, stable), samples_needed=needed if worst.outcome in _OPEN else 0)
+
+
+_GRAVITY = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS)
+_OPEN = (Outcome.INCONCLUSIVE,)
+
+
+# --- stable itself -----------------------------------------------------------------------------------------------
+def is_sick(stable: Traffic) -> bool:
+    """Tell whether stable is failing so badly that being no worse proves nothing."""
+    errors = Count(stable.errors, stable.answered)
+    strong = evidence_above(errors, SICK_SHARE / 2) >= log(_SICK_ODDS)
+    return errors.bad >= LEAST_BAD and errors.share >= SICK_SHARE and strong
+
+
+def _beside_sick(errors: Judgement, stable: Traffic) -> Judgement:
+    """Only a canary with still more errors is judged; other comparisons with a sick stable mean nothing."""
+    if errors.outcome is Outcome.FAIL:
+        return errors
+    return Judgement(
+        Outcome.INCONCLUSIVE,
+        f"stable is sick: {stable.errors} errors in {stable.answered} requests; nothing to judge by",
+    )
+
+
+# --- enough to judge ---------------------------------------------------------------------------------------------
+def _samples(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Judgement:
+    """Ask for enough requests on both sides; a 4xx says nothing of the model and doesn't count."""
+    missing = thresholds.min_requests - canary.answered
+    if missing > 0:
+        reason = f"canary has {canary.answered} of the {thresholds.min_requests} requests needed"
+        return Judgement(Outcome.INCONCLUSIVE, reason, samples_needed=missing)
+    if stable is not None and stable.answered < LEAST_STABLE:
+        reason = f"stable has {stable.answered} of the {LEAST_STABLE} requests needed to compare with"
+        return Judgement(Outcome.INCONCLUSIVE, reason, samples_needed=1)
+    return Judgement(Outcome.PASS, "")
+
+
+# --- shares of requests ------------------------------------------------------------------------------------------
+def _errors(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Judgement:
+    theirs = Count(stable.errors, stable.answered) if stable else None
+    return _compare("errors", Count(canary.errors, canary.answered), theirs, thresholds.max_error_share)
+
+
+def _rejected(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Judgement:
+    theirs = Count(stable.rejected, stable.requests) if stable else None
+    return _compare("4xx answers", Count(canary.rejected, canary.requests), theirs, thresholds.max_rejected_share)
+
+
+def _nonfinite(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Judgement:
+    theirs = Count(stable.nonfinite, stable.answered) if stable else None
+    ours = Count(canary.nonfinite, canary.answered)
+    return _compare("non-finite answers", ours, theirs, thresholds.max_nonfinite_share)
+
+
+def _compare(what: str, canary: Count, stable: Count | None, tolerance: float) -> Judgement:
+    """Fail on strong evidence of a larger share, pass what is no larger than stable's, its chance and the tolerance."""
+    said = f"canary {canary.bad} {what} in {canary.total} requests"
+    said += f", stable {stable.bad} in {stable.total}" if stable else ""
+    strength = evidence(canary, stable, tolerance) if stable else evidence_above(canary, tolerance)
+    if canary.bad >= LEAST_BAD and strength >= log(ODDS):
+        return Judgement(Outcome.FAIL, said)
+    allowed = _allowed(canary.total, stable, tolerance)
+    if canary.bad <= allowed:
+        return Judgement(Outcome.PASS, said)
+    reason = f"{said}: more than the {allowed:.1f} allowed, too few to say that it is worse"
+    return Judgement(Outcome.INCONCLUSIVE, reason, samples_needed=_more(canary, stable, tolerance))
+
+
+def _allowed(requests: int, stable: Count | None, tolerance: float) -> float:
+    """Return how many bad ones are no worse: stable's share, one standard deviation of its chance, the tolerance."""
+    if not stable or not stable.total:
+        return requests * tolerance
+    chance = sqrt(requests * stable.share * (1 - stable.share) * (1 + requests / stable.total))
+    return requests * min(1.0, stable.share + tolerance) + chance
+
+
+def _more(canary: Count, stable: Count | None, tolerance: float) -> int:
+    """Return how many good requests would make up for the bad ones; where none can, as many again."""
+    share = (stable.share if stable else 0.0) + tolerance
+    return max(1, ceil(canary.bad / share) - canary.total) if share else canary.total
+
+
+# --- latency -----------------------------------------------------------------------------------------------------
+def _median(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Judgement:
+    return _slower(0.5, canary, stable, thresholds, LEAST_MEDIAN)
+
+
+def _tail(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Judgement:
+    return _slower(0.95, canary, stable, thresholds, LEAST_TAIL)
+
+
+def _slower(q: float, canary: Traffic, stable: Traffic | None, thresholds: Thresholds, least: int) -> Judgement:
+    """Compare a quantile: fail when too many canary requests are slower than stable's, the ratio and the slack.
+
+    Where there are too few samples this check says nothing; `_samples` asks for what a step needs.
+    """
+    ours, theirs = sum(canary.latencies), sum(stable.latencies) if stable else 0
+    if stable is None or min(ours, theirs) < least:
+        return Judgement(Outcome.PASS, "")
+    allowed = _limit_ms(stable.quantile_ms(q), thresholds)
+    canary_ms = canary.quantile_ms(q) or 0.0
+    said = f"canary p{q * 100:.0f} {canary_ms:.3g} ms, stable {stable.quantile_ms(q):.3g} ms"
+    # Stable's quantile is itself a guess: what fails must be slower than the most that it may be.
+    most = _limit_ms(stable.quantile_ms(min(1.0, q + 2 * sqrt(q * (1 - q) / theirs))), thresholds)
+    slow = Count(canary.slower_than(most), ours)
+    if slow.bad >= LEAST_BAD and evidence_above(slow, 1 - q) >= log(ODDS):
+        return Judgement(Outcome.FAIL, f"{said}: {slow.bad} of {ours} requests took longer than {most:.3g} ms")
+    if canary_ms <= allowed:
+        return Judgement(Outcome.PASS, said)
+    reason = f"{said}: above the {allowed:.3g} ms allowed, too few to say that it is slower"
+    return Judgement(Outcome.INCONCLUSIVE, reason, samples_needed=max(least, ours // 2))
+
+
+def _limit_ms(stable_ms: float | None, thresholds: Thresholds) -> float:
+    base = inf if stable_ms is None else stable_ms
+    return max(base * thresholds.max_latency_ratio, base + thresholds.latency_slack_ms)
+
+
+_CHECKS: tuple[Check, ...] = (_errors, _nonfinite, _rejected, _median, _tail, _samples)
+
+
+# --- numbers -----------------------------------------------------------------------------------------------------
+def _numbers(canary: Traffic, stable: Traffic | None) -> dict[str, float]:
+    return _side("canary", canary) | (_side("stable", stable) if stable else {})
+
+
+def _side(name: str, traffic: Traffic) -> dict[str, float]:
+    """Return one side's numbers; a latency that isn't known is left out."""
+    counts = {
+        f"{name}_requests": traffic.requests,
+        f"{name}_errors": traffic.errors,
+        f"{name}_rejected": traffic.rejected,
+        f"{name}_nonfinite": traffic.nonfinite,
+    }
+    latencies = {f"{name}_p{q}_ms": traffic.quantile_ms(q / 100) for q in (50, 95, 99)}
+    return counts | {k: round(v, 2) for k, v in latencies.items() if v is not None and v != inf}
+
+
+# --- said beforehand ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Need:
+    """What a step needs to pass: so many requests on the endpoint, which take so long; None means never."""
+
+    weight: int
+    canary_requests: int
+    endpoint_requests: int
+    time: timedelta | None
+
+
+def samples_needed(thresholds: Thresholds, weight: int, requests_per_second: float) -> Need:
+    """Return what a step at `weight` percent needs when nothing is wrong, at that rate of requests."""
+    canary = ceil(thresholds.min_requests * WHOLE / weight) if weight else 0
+    stable = ceil(LEAST_STABLE * WHOLE / (WHOLE - weight)) if weight < WHOLE else 0
+    total = max(canary, stable)
+    time = timedelta(seconds=total / requests_per_second) if requests_per_second > 0 else None
+    return Need(weight, thresholds.min_requests, total, time)
