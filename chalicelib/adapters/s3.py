@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.domain.objects import StoredObject
 from chalicelib.domain.version import PART_SIZE
@@ -23,6 +23,7 @@ from chalicelib.pipeline.ports import Gone
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.literals import EventType
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef, GetObjectRequestTypeDef
 
 BLOCK = 2**20  # bytes that a stream yields at once
@@ -54,6 +55,32 @@ def make_client(
 
 def code_of(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "")
+
+
+def answers(client: "S3Client") -> bool:
+    """Tell whether the store behind the client is up and takes its credentials."""
+    try:
+        client.list_buckets()
+    except (BotoCoreError, ClientError):
+        return False
+    return True
+
+
+def make_bucket(client: "S3Client", name: str) -> "S3Bucket":
+    """Return a bucket that keeps versions, made if it isn't there."""
+    with suppress(client.exceptions.BucketAlreadyOwnedByYou):
+        client.create_bucket(Bucket=name)
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return S3Bucket(client, name)
+
+
+def notify_queue(bucket: "S3Bucket", arn: str) -> None:
+    """Have every change of a bucket's objects told to a queue (for MinIO: to a webhook)."""
+    events: Sequence[EventType] = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
+    bucket.client.put_bucket_notification_configuration(
+        Bucket=bucket.name,
+        NotificationConfiguration={"QueueConfigurations": [{"QueueArn": arn, "Events": events}]},
+    )
 
 
 @contextmanager

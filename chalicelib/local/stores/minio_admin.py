@@ -1,0 +1,89 @@
+"""What MinIO needs besides S3: its credentials on disk, and a user that may write the drop and nothing else."""
+
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from minio import MinioAdmin
+from minio.credentials.providers import StaticProvider
+from minio.error import MinioAdminException
+
+from chalicelib.domain.errors import Rejected
+from chalicelib.local.stores.seam import write_private
+
+UPLOADER = "drop-uploader"  # also the name of its policy
+_READY = 15.0  # seconds; S3 answers before users can be made
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Generated once. The port is kept with them, for people write it down with their key."""
+
+    root_user: str
+    root_password: str = field(repr=False)
+    uploader_access_key: str
+    uploader_secret_key: str = field(repr=False)
+    port: int
+
+    @classmethod
+    def load(cls, path: Path) -> Self | None:
+        """Return what was generated before; None the first time; raises Rejected when it can't be read."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError) as error:
+            raise Rejected(f"{path}: not our credentials file ({error}); restore it", code="bad_credentials") from error
+
+    @classmethod
+    def generate(cls, port: int) -> Self:
+        return cls(
+            root_user="root-" + secrets.token_hex(6),
+            root_password=secrets.token_urlsafe(30),
+            uploader_access_key="drop-" + secrets.token_hex(6),
+            uploader_secret_key=secrets.token_urlsafe(30),
+            port=port,
+        )
+
+    def save(self, path: Path) -> None:
+        write_private(path, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def uploader_policy(drop: str) -> Mapping[str, Any]:
+    """Return a policy that allows what uploading takes, in the drop only."""
+    on_bucket = ["GetBucketLocation", "GetBucketVersioning", "ListBucket", "ListBucketVersions"]
+    on_objects = ["GetObject", "GetObjectVersion", "PutObject", "DeleteObject", "AbortMultipartUpload"]
+    uploads = ["ListBucketMultipartUploads"]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            _allow([*on_bucket, *uploads], f"arn:aws:s3:::{drop}"),
+            _allow([*on_objects, "ListMultipartUploadParts"], f"arn:aws:s3:::{drop}/*"),
+        ],
+    }
+
+
+def _allow(actions: list[str], resource: str) -> Mapping[str, Any]:
+    return {"Effect": "Allow", "Action": [f"s3:{action}" for action in actions], "Resource": [resource]}
+
+
+def make_uploader(address: str, credentials: Credentials, drop: str) -> None:
+    """Make the user whose key may write the drop; the same again when it is there. Raises Rejected."""
+    root = StaticProvider(credentials.root_user, credentials.root_password)
+    admin = MinioAdmin(endpoint=address, credentials=root, secure=False)
+    deadline = time.monotonic() + _READY
+    while True:
+        try:
+            admin.policy_add(UPLOADER, policy=dict(uploader_policy(drop)))
+            admin.user_add(credentials.uploader_access_key, credentials.uploader_secret_key)
+            admin.policy_set(UPLOADER, user=credentials.uploader_access_key)
+        except MinioAdminException as error:
+            if time.monotonic() > deadline:
+                raise Rejected(f"MinIO: the uploader's user can't be made: {error}", code="store_failed") from error
+            time.sleep(0.1)
+        else:
+            return
