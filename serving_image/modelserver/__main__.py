@@ -3,7 +3,7 @@
 import os
 
 from modelserver.log import emit
-from modelserver.server import exit_now, run
+from modelserver.server import EXIT_NOT_STARTED, exit_now, run
 from modelserver.settings import Settings, SettingsError
 
 
@@ -12,7 +12,7 @@ def main() -> int:
         settings = Settings.from_env(os.environ)
     except SettingsError as error:
         emit("bad_settings", error=str(error))
-        return 2
+        return EXIT_NOT_STARTED
     return run(settings)
 
 

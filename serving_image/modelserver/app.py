@@ -7,8 +7,8 @@ from typing import Any
 
 from modelserver.codec import Encoded
 from modelserver.contracts import Call, HealthRoute, PredictRoute, kserve_v1, sagemaker, torchserve, vertex
-from modelserver.engine import Engine, Job, Outcome
-from modelserver.errors import RequestError
+from modelserver.engine import RAISED, Engine, Job, Outcome
+from modelserver.errors import RequestError, bad_request, model_failed
 from modelserver.formats import Model
 from modelserver.http import Cancel
 from modelserver.messages import Request, Response, error_response, json_response
@@ -107,12 +107,13 @@ class App:
             self._metrics.answered(response.status, time.perf_counter() - started, nonfinite)
             reply(response)
 
+        if served is None:
+            finish(error_response(RequestError(503, "not_ready", "the model is still loading", retry_after=1)))
+            return None
         try:
-            if served is None:
-                raise RequestError(503, "not_ready", "the model is still loading", retry_after=1)
-            return self._queued(served, route.parse(served.model, request), finish)
+            return self._queued(served, parsed(route, served.model, request), finish)
         except RequestError as error:
-            finish(error_response(error, {DIGEST: served.digest} if served else {}))
+            finish(error_response(error, {DIGEST: served.digest}))
             return None
 
     def _queued(self, served: Served, call: Call, finish: Callable[[Response, int], None]) -> Cancel:
@@ -126,6 +127,14 @@ class App:
         return cancel
 
 
+def parsed(route: PredictRoute, model: Model, request: Request) -> Call:
+    """Make rows of a request; what is nested past Python's own limit is the client's mistake."""
+    try:
+        return route.parse(model, request)
+    except RecursionError:
+        raise bad_request("nested_too_deep", "the body's lists or objects are nested too deep", "body") from None
+
+
 def answered(digest: str, call: Call, outcome: Outcome) -> tuple[Response, int]:
     """Encode an outcome; every answer says which bytes gave it, and how many numbers were not finite."""
     headers = {DIGEST: digest}
@@ -133,8 +142,9 @@ def answered(digest: str, call: Call, outcome: Outcome) -> tuple[Response, int]:
         return error_response(outcome, headers), 0
     try:
         answer = call.encode(outcome)
-    except RequestError as error:
-        return error_response(error, headers), 0
+    except RAISED as error:
+        # Encoding asks the model's own objects for their values: those may raise anything.
+        return error_response(model_failed(error), headers), 0
     headers |= _own_headers(outcome) | _nonfinite_header(answer.encoded)
     return Response(outcome.status, answer.encoded.body, answer.content_type, headers), answer.encoded.nonfinite
 

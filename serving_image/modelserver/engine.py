@@ -17,6 +17,8 @@ from modelserver.errors import RequestError, model_failed
 from modelserver.rows import Prediction, Rows, joined
 
 Outcome: TypeAlias = Prediction | RequestError
+# A model may raise anything, sys.exit() included, and must not end the thread that calls it.
+RAISED = (Exception, SystemExit)
 
 
 class Predict(Protocol):
@@ -160,13 +162,13 @@ def predict_each(predict: Predict, batch: Sequence[Rows]) -> Sequence[Outcome]:
     """One outcome a request: where a call raises, each request and then each row is tried by itself."""
     try:
         return predict(batch)
-    except Exception as error:  # noqa: BLE001 - a model may raise anything, and must not end its thread
+    except RAISED as error:
         if len(batch) > 1:
             return [predict_each(predict, [rows])[0] for rows in batch]
         return [_row_by_row(predict, batch[0], error)]
 
 
-def _row_by_row(predict: Predict, rows: Rows, error: Exception) -> Outcome:
+def _row_by_row(predict: Predict, rows: Rows, error: BaseException) -> Outcome:
     parts: Sequence[Rows] = rows.split()
     if len(parts) == 1:
         return model_failed(error)
@@ -174,6 +176,6 @@ def _row_by_row(predict: Predict, rows: Rows, error: Exception) -> Outcome:
     for i, part in enumerate(parts):
         try:
             predictions.extend(predict([part]))
-        except Exception as row_error:  # noqa: BLE001 - as above
+        except RAISED as row_error:
             return model_failed(row_error, f"instances[{i}]")
     return joined(predictions)

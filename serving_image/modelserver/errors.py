@@ -6,7 +6,9 @@ from typing import Any
 class RequestError(Exception):
     """An answer that is not a prediction: status, a stable code, a sentence, and the field it is about."""
 
-    def __init__(self, status: int, code: str, message: str, *, where: str = "", retry_after: int | None = None):
+    def __init__(
+        self, status: int, code: str, message: str, *, where: str = "", retry_after: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code

@@ -57,7 +57,8 @@ class Connection(asyncio.Protocol):
         self._transport: Any = None
         self._is_refused = False
         self._is_reading = False
-        self._is_paused = False
+        self._is_choked = False
+        self._is_throttled = False
         self._last_event = time.monotonic()
         self._begin_message()
 
@@ -65,6 +66,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._header_size = 0
+        self._unparsed = 0
         self._body: list[bytes] = []
         self._body_size = 0
         self._in_headers = True
@@ -96,15 +98,28 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._refuse(RequestError(400, "malformed_http", str(error)))
         if self._is_reading and self._in_headers:
-            self._count_header(len(data))
+            # A header that never ends is not announced by the parser.
+            self._unparsed += len(data)
+            self._check_header(self._unparsed)
 
     def pause_writing(self) -> None:
-        self._is_paused = True
-        self._transport.pause_reading()
+        self._is_choked = True
+        self._throttle()
 
     def resume_writing(self) -> None:
-        self._is_paused = False
-        self._transport.resume_reading()
+        self._is_choked = False
+        self._throttle()
+
+    def _throttle(self) -> None:
+        """Read no more while the client takes no answers, or has asked far ahead of them."""
+        wanted = self._is_choked or len(self._exchanges) >= MAX_PIPELINED
+        if wanted == self._is_throttled or self._transport.is_closing():
+            return
+        self._is_throttled = wanted
+        if wanted:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     # What the parser says.
 
@@ -114,11 +129,13 @@ class Connection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._count_header(len(url))
+        self._header_size += len(url)
+        self._check_header(self._header_size)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name, value))
-        self._count_header(len(name) + len(value))
+        self._header_size += len(name) + len(value)
+        self._check_header(self._header_size)
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
@@ -147,9 +164,8 @@ class Connection(asyncio.Protocol):
     def _decoded_headers(self) -> dict[str, str]:
         return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
 
-    def _count_header(self, size: int) -> None:
-        self._header_size += size
-        if self._header_size > self._limits.max_header and not self._is_refused:
+    def _check_header(self, size: int) -> None:
+        if size > self._limits.max_header and not self._is_refused:
             message = f"the request's headers are larger than {self._limits.max_header} bytes"
             self._refuse(RequestError(431, "headers_too_large", message))
 
@@ -165,16 +181,16 @@ class Connection(asyncio.Protocol):
         exchange = Exchange(self._parser.should_keep_alive(), with_body=method != "HEAD")
         self._body = []
         self._exchanges.append(exchange)
-        if len(self._exchanges) >= MAX_PIPELINED:
-            self._transport.pause_reading()
+        # What a client sends after its last request is not read.
+        self._is_refused = not exchange.keep_alive
+        self._throttle()
         exchange.cancel = self._app.handle(request, lambda response: self._reply(exchange, response))
 
     def _reply(self, exchange: Exchange, response: Response) -> None:
         exchange.response = response
         while self._exchanges and self._exchanges[0].response is not None:
             self._write(self._exchanges.popleft())
-        if len(self._exchanges) < MAX_PIPELINED and not self._is_paused and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._throttle()
 
     def _write(self, exchange: Exchange) -> None:
         if exchange.response is None or self._transport.is_closing():
@@ -195,9 +211,9 @@ class Connection(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """End what takes too long: a request that does not arrive, a connection that nobody uses."""
         quiet = now - self._last_event
-        if self._is_refused or self._transport.is_closing():
+        if self._transport.is_closing():
             return
-        if self._is_reading and quiet > self._limits.read_timeout_s:
+        if self._is_reading and not self._is_refused and quiet > self._limits.read_timeout_s:
             message = f"the request did not arrive within {self._limits.read_timeout_s:g} s"
             self._refuse(RequestError(408, "slow_request", message))
         elif not self._is_reading and not self._exchanges and quiet > self._limits.idle_timeout_s:

@@ -25,6 +25,7 @@ from modelserver.metrics import ServingMetrics
 from modelserver.settings import Settings
 from modelserver.warmup import warm_up
 
+EXIT_NOT_STARTED = 2
 EXIT_LOAD_FAILED = 3
 BACKLOG = 1024
 
@@ -40,6 +41,8 @@ class Loaded:
 def run(settings: Settings) -> int:
     """Serve until SIGTERM; return the exit status."""
     catch_logging()
+    # What a handler prints is read by a supervisor through a pipe, line by line.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a real stream at start
     scratch = Path(tempfile.mkdtemp(prefix="modelserver-")).resolve()
     try:
         return uvloop.run(_serve(settings, scratch))
@@ -52,7 +55,11 @@ async def _serve(settings: Settings, scratch: Path) -> int:
     metrics = ServingMetrics()
     app = App(settings, metrics)
     connections: set[Connection] = set()
-    server = await _listen(settings, app, connections)
+    try:
+        server = await _listen(settings, app, connections)
+    except OSError as error:
+        emit("listen_failed", error=str(error))
+        return EXIT_NOT_STARTED
     emit("listening", address=str(settings.uds or f"{settings.host}:{settings.port}"))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -72,6 +79,8 @@ async def _serve(settings: Settings, scratch: Path) -> int:
     finally:
         sweeper.cancel()
         server.close()
+        if settings.uds is not None:
+            settings.uds.unlink(missing_ok=True)
     return 0
 
 
@@ -157,10 +166,12 @@ async def _drain(app: App, server: asyncio.Server, connections: set[Connection],
     emit("draining", open_requests=app.open_requests)
     server.close()
     deadline = time.monotonic() + timeout_s
-    while app.open_requests and time.monotonic() < deadline:
-        await asyncio.sleep(0.01)
-    for connection in list(connections):
-        connection.close()
+    while connections and time.monotonic() < deadline:
+        # Until the last answer is out, an open connection can still ask how we are.
+        if all(connection.is_idle for connection in connections):
+            for connection in list(connections):
+                connection.close()
+        await asyncio.sleep(0.005)
     emit("stopped", unfinished=app.open_requests)
 
 

@@ -40,9 +40,9 @@ class Settings:
         """Read every variable; raise SettingsError that names the one that is wrong."""
         uds = env.get("MODELDROP_UDS")
         return cls(
-            model_dir=Path(env.get("MODEL_DIR", "/opt/ml/model")),
+            model_dir=Path(env.get("MODEL_DIR", "/opt/ml/model")).absolute(),
             model_name=env.get("MODELDROP_MODEL_NAME", "model"),
-            uds=Path(uds) if uds else None,
+            uds=Path(uds).absolute() if uds else None,
             port=_number(env, "AIP_HTTP_PORT", 8080, int),
             health_route=_route(env, "AIP_HEALTH_ROUTE", "/health"),
             predict_route=_route(env, "AIP_PREDICT_ROUTE", "/predict"),

@@ -1,5 +1,6 @@
 """TorchServe's .mar archives: custom handlers, TorchServe's own, and TorchScript behind base_handler."""
 
+import ctypes
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -32,26 +33,39 @@ def load(folder: Path, settings: Settings, scratch: Path) -> Model:
     """Unpack, then serve TorchScript on arrays where the handler is base_handler, else through the handler."""
     path = folder / ARCHIVE
     archive = unpack(path if path.is_file() else next(folder.glob("*.mar")), scratch)
-    torch, device = _torch(settings)
+    # Torch reads it when it is imported, by us or by the handler; many handlers need no Torch at all.
+    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
+    device = _device(settings)
     # TorchServe's workers run in the model's folder and import from it.
     os.chdir(archive.folder)
     sys.path.insert(0, str(archive.folder))
     if torchscript.claims(archive) and is_default(archive):
-        return torchscript.load(torch, archive, device)
+        return torchscript.load(archive, device)
     return HandledModel(archive, find_handler(archive), settings, device)
 
 
-def _torch(settings: Settings) -> tuple[Any, str]:
-    """Import Torch with its threads set; a handler that needs no Torch may do without it."""
-    try:
-        import torch  # noqa: PLC0415 - seconds and gigabytes, for this format only
-    except ImportError:
-        return None, "cpu"
-    torch.set_num_threads(settings.threads)
-    has_cuda = settings.device != "cpu" and torch.cuda.is_available()
+def _device(settings: Settings) -> str:
+    """Say where to compute; Torch is imported for it only on a machine that has CUDA's driver."""
+    has_cuda = settings.device != "cpu" and _has_cuda_driver() and _torch_sees_cuda()
     if settings.device == "cuda" and not has_cuda:
         raise LoadError("MODELDROP_DEVICE is cuda, but Torch sees no GPU")
-    return torch, "cuda:0" if has_cuda else "cpu"
+    return "cuda:0" if has_cuda else "cpu"
+
+
+def _has_cuda_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _torch_sees_cuda() -> bool:
+    try:
+        import torch  # noqa: PLC0415 - seconds and gigabytes
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())
 
 
 class HandledModel:

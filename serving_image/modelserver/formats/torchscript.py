@@ -1,5 +1,6 @@
 """TorchScript behind base_handler: arrays in, tensors out, without TorchServe's lists between."""
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,11 +24,12 @@ def claims(archive: Archive) -> bool:
     return archive.model.get("handler") == "base_handler" and not archive.model.get("modelFile") and path is not None
 
 
-def load(torch: Any, archive: Archive, device: str) -> "TorchScript":
+def load(archive: Archive, device: str) -> "TorchScript":
     """Load the serialized module; raise LoadError where it is no TorchScript."""
     path = archive.path_of("serializedFile")
-    if torch is None or path is None:
-        raise LoadError("base_handler needs Torch and a serialized TorchScript file")
+    if path is None:
+        raise LoadError("base_handler needs a serialized TorchScript file")
+    torch: Any = importlib.import_module("torch")  # late: seconds and gigabytes, for this format only
     try:
         module = torch.jit.load(str(path), map_location=device).eval()
     except RuntimeError as error:
