@@ -1,0 +1,105 @@
+"""The artifact formats, one module each, and the judgement of an upload by the one that it is of."""
+
+from dataclasses import replace
+
+from chalicelib.domain.errors import Rejected
+from chalicelib.domain.findings import Finding, Report, Severity, Verdict
+from chalicelib.domain.formats import saved_model, torch_archive
+from chalicelib.domain.formats.seam import Format, Judgement, Limits, Reader
+from chalicelib.domain.layout import depth_findings, layout_findings, loose_findings, temporary
+from chalicelib.domain.manifest import awaited, parse_manifest, unlisted
+from chalicelib.domain.objects import Upload
+from chalicelib.domain.refs import MANIFEST
+
+__all__ = ["DEFAULTS", "FORMATS", "Format", "Judgement", "Limits", "Reader", "judge_upload"]
+
+FORMATS: tuple[Format, ...] = (saved_model.FORMAT, torch_archive.FORMAT)
+DEFAULTS = Limits()
+_ARTIFACTS = " or ".join(f.artifact for f in FORMATS)
+_REWRITE = "write it with `modeldrop push`, last, or remove it"
+
+
+def judge_upload(upload: Upload, reader: Reader, limits: Limits = DEFAULTS) -> Report:
+    """Judge an upload as it lies there now: accept, reject with every finding, or incomplete with what is missing.
+
+    Whether it has been quiet for long enough is asked before (`upload.wait_until`). Reads raise what the reader raises.
+    """
+    layout = layout_findings(upload.paths, limit=limits.objects)
+    if layout:
+        return _report(upload, None, Judgement(layout))
+    declared = _declared(upload, reader, limits)
+    if declared is not None and (declared.missing or _rejects(declared)):
+        return _report(upload, None, declared)
+    found = [f for f in FORMATS if f.recognises(upload.paths)]
+    judgement = _judge(found, upload, reader, limits)
+    whole = _still_arriving(judgement, upload) if declared is None else _all_here(judgement, declared)
+    return _report(upload, found[0] if len(found) == 1 else None, whole)
+
+
+def _judge(found: list[Format], upload: Upload, reader: Reader, limits: Limits) -> Judgement:
+    match found:
+        case [one]:
+            return one.judge(upload, reader, limits)
+        case []:
+            return _without_artifact(upload)
+    names = " and ".join(f.artifact for f in found)
+    fix = "drop each under a VERSION_ID of its own"
+    return Judgement((Finding("two_artifacts", "", f"it holds {names}; a version is one artifact", fix),))
+
+
+def _without_artifact(upload: Upload) -> Judgement:
+    findings = depth_findings(upload.paths) + loose_findings(upload.paths)
+    return Judgement(findings, missing=(f"an artifact: {_ARTIFACTS}",))
+
+
+def _declared(upload: Upload, reader: Reader, limits: Limits) -> Judgement | None:
+    """Return what `_manifest.json` says is missing, by path and size; None where there is none."""
+    written = upload.paths.get(MANIFEST)
+    if written is None:
+        return None
+    if written.size > limits.manifest:
+        message = f"it has {written.size} bytes, more than {limits.manifest}"
+        return Judgement((Finding("bad_manifest", MANIFEST, message, _REWRITE),))
+    try:
+        manifest = parse_manifest(reader.read(MANIFEST, 0, written.size))
+    except Rejected as e:
+        return Judgement((Finding(e.code, MANIFEST, str(e), _REWRITE),))
+    return Judgement(
+        tuple(_not_in_manifest(path) for path in unlisted(manifest, upload.paths)), awaited(manifest, upload.paths)
+    )
+
+
+def _not_in_manifest(path: str) -> Finding:
+    message = "it lies there and the manifest doesn't name it"
+    return Finding("not_in_manifest", path, message, "remove it, or push again", Severity.WARNING)
+
+
+def _still_arriving(judgement: Judgement, upload: Upload) -> Judgement:
+    return replace(judgement, missing=judgement.missing + temporary(upload.paths))
+
+
+def _all_here(judgement: Judgement, declared: Judgement) -> Judgement:
+    """Turn what is missing into findings: by its own manifest nothing more will arrive."""
+    fix = "push the whole export again"
+    absent = tuple(
+        Finding("missing_file", MANIFEST, f"it ends the upload, and this is missing: {what}", fix)
+        for what in judgement.missing
+    )
+    return replace(judgement, findings=judgement.findings + absent + declared.findings, missing=())
+
+
+def _rejects(judgement: Judgement) -> bool:
+    return any(f.severity is Severity.ERROR for f in judgement.findings)
+
+
+def _report(upload: Upload, of: Format | None, judgement: Judgement) -> Report:
+    waiting = Verdict.INCOMPLETE if judgement.missing else Verdict.ACCEPT
+    return Report(
+        prefix=upload.prefix,
+        verdict=Verdict.REJECT if _rejects(judgement) else waiting,
+        format=of.name if of else None,
+        findings=judgement.findings,
+        missing=judgement.missing,
+        schema=judgement.schema,
+        details=judgement.details,
+    )
