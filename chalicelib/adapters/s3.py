@@ -100,6 +100,7 @@ class S3Bucket:
     client: "S3Client"
     name: str
     part_size: int = PART_SIZE  # bytes; S3 wants at least 5 MiB
+    page_size: int = 1000  # keys in one answer of a listing; S3 gives no more
 
     @cached_property
     def versioned(self) -> bool:
@@ -177,7 +178,10 @@ class S3Bucket:
         return {"Bucket": self.name, "Key": item.key, "IfMatch": f'"{item.etag}"'}
 
     def _objects(self, prefix: str) -> Iterator[StoredObject]:
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.name, Prefix=prefix, PaginationConfig={"PageSize": self.page_size}
+        )
+        for page in pages:
             for found in page.get("Contents", []):
                 yield StoredObject(
                     found["Key"], found["Size"], found["ETag"].strip('"'), found["LastModified"].astimezone(UTC)
@@ -185,7 +189,10 @@ class S3Bucket:
 
     def _latest_versions(self, prefix: str) -> Iterator[StoredObject]:
         """Yield what ListObjectsV2 would, with VersionIds (which that doesn't tell)."""
-        for page in self.client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=prefix):
+        pages = self.client.get_paginator("list_object_versions").paginate(
+            Bucket=self.name, Prefix=prefix, PaginationConfig={"PageSize": self.page_size}
+        )
+        for page in pages:
             for found in page.get("Versions", []):
                 if found["IsLatest"]:
                     yield StoredObject(
