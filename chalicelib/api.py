@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chalicelib import openapi
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.refs import VersionRef
-from chalicelib.pipeline import keys, manage
+from chalicelib.pipeline import keys, manage, views
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import ApiKey
 from chalicelib.routing import Json, Page, Routes, page, scopes_of
@@ -50,17 +50,17 @@ class RolloutPage(Page):
 # --- models and versions -----------------------------------------------------------------------------------------
 @routes.add("GET", "/v1/models", "List the models.", query=Page, answer="Models")
 def list_models(query: Page) -> Json:
-    return page("models", manage.models(_Bound.ports()), "model_id", query)
+    return page("models", views.models(_Bound.ports()), "model_id", query)
 
 
 @routes.add("GET", "/v1/models/{model_id}", "Show a model.", answer="Model")
 def show_model(model_id: str) -> Json:
-    return manage.model(model_id, _Bound.ports())
+    return views.model(model_id, _Bound.ports())
 
 
 @routes.add("GET", "/v1/models/{model_id}/versions", "List a model's versions.", query=Page, answer="Versions")
 def list_versions(model_id: str, query: Page) -> Json:
-    return page("versions", manage.versions(model_id, _Bound.ports()), "version_id", query)
+    return page("versions", views.versions(model_id, _Bound.ports()), "version_id", query)
 
 
 @routes.add(
@@ -70,33 +70,33 @@ def list_versions(model_id: str, query: Page) -> Json:
     answer="Version",
 )
 def show_version(model_id: str, version_id: str) -> Json:
-    return manage.version(VersionRef(model_id, version_id), _Bound.ports())
+    return views.version(VersionRef(model_id, version_id), _Bound.ports())
 
 
 @routes.add("GET", "/v1/drops", "List the uploads that are no versions (yet).", query=Page, answer="Drops")
 def list_drops(query: Page) -> Json:
-    return page("drops", manage.drops(_Bound.ports()), "prefix", query)
+    return page("drops", views.drops(_Bound.ports()), "key_prefix", query)
 
 
 # --- endpoints and rollouts --------------------------------------------------------------------------------------
 @routes.add("GET", "/v1/endpoints", "List the endpoints.", query=Page, answer="Endpoints")
 def list_endpoints(query: Page) -> Json:
-    return page("endpoints", manage.endpoints(_Bound.ports()), "name", query)
+    return page("endpoints", views.endpoints(_Bound.ports()), "name", query)
 
 
 @routes.add("GET", "/v1/endpoints/{name}", "Show an endpoint: split, deployments, rollout, traffic.", answer="Endpoint")
 def show_endpoint(name: str) -> Json:
-    return manage.endpoint(name, _Bound.ports())
+    return views.endpoint(name, _Bound.ports())
 
 
 @routes.add("GET", "/v1/rollouts", "List the rollouts.", query=RolloutPage, answer="Rollouts")
 def list_rollouts(query: RolloutPage) -> Json:
-    return page("rollouts", manage.rollouts(_Bound.ports(), query.endpoint), "id", query)
+    return page("rollouts", views.rollouts(_Bound.ports(), query.endpoint), "id", query)
 
 
 @routes.add("GET", "/v1/rollouts/{rollout_id}", "Show a rollout and its timeline.", answer="Rollout")
 def show_rollout(rollout_id: str) -> Json:
-    return manage.rollout(rollout_id, _Bound.ports())
+    return views.rollout(rollout_id, _Bound.ports())
 
 
 @routes.add("GET", "/v1/endpoints/{name}/rollout", "Show an endpoint's open rollout, else its last.", answer="Rollout")
@@ -110,31 +110,31 @@ def show_current_rollout(name: str) -> Json:
     "Start a rollout to a registered version.",
     scope="deploy",
     body=StartRollout,
-    answer="Endpoint",
+    answer="Rollout",
     status=202,
 )
 def start_rollout(name: str, body: StartRollout) -> Json:
     return manage.start(name, VersionRef(body.model_id, body.version_id), _Bound.ports())
 
 
-@routes.add("POST", "/v1/endpoints/{name}/pause", "Pause the rollout.", scope="deploy", answer="Endpoint", status=202)
+@routes.add("POST", "/v1/endpoints/{name}/pause", "Pause the rollout.", scope="deploy", answer="Rollout", status=202)
 def pause(name: str) -> Json:
     return manage.pause(name, _Bound.ports())
 
 
-@routes.add("POST", "/v1/endpoints/{name}/resume", "Resume the rollout.", scope="deploy", answer="Endpoint", status=202)
+@routes.add("POST", "/v1/endpoints/{name}/resume", "Resume the rollout.", scope="deploy", answer="Rollout", status=202)
 def resume(name: str) -> Json:
     return manage.resume(name, _Bound.ports())
 
 
 @routes.add(
-    "POST", "/v1/endpoints/{name}/promote", "Promote the canary now.", scope="deploy", answer="Endpoint", status=202
+    "POST", "/v1/endpoints/{name}/promote", "Promote the canary now.", scope="deploy", answer="Rollout", status=202
 )
 def promote(name: str) -> Json:
     return manage.promote(name, _Bound.ports())
 
 
-@routes.add("POST", "/v1/endpoints/{name}/abort", "Abort the rollout.", scope="deploy", answer="Endpoint", status=202)
+@routes.add("POST", "/v1/endpoints/{name}/abort", "Abort the rollout.", scope="deploy", answer="Rollout", status=202)
 def abort(name: str) -> Json:
     return manage.abort(name, _Bound.ports())
 
@@ -148,18 +148,18 @@ def abort(name: str) -> Json:
     status=202,
 )
 def rollback(name: str) -> Json:
-    return manage.roll_back(name, _Bound.ports())
+    ports = _Bound.ports()
+    manage.roll_back(name, ports)
+    return views.endpoint(name, ports)
 
 
 def _current_rollout(name: str, ports: Ports) -> Json:
     """Return the open rollout, else the one opened last."""
-    shown = manage.endpoint(name, ports)
-    if shown["rollout"]:
-        return manage.rollout(shown["rollout"]["id"], ports)
-    past = manage.rollouts(ports, name)
+    views.endpoint(name, ports)
+    past = views.rollouts(ports, name)
     if not past:
         raise NotFound(f"endpoint {name} has had no rollout")
-    return manage.rollout(max(past, key=lambda r: str(r["opened"]))["id"], ports)
+    return views.rollout(past[-1]["id"], ports)
 
 
 # --- keys and the API itself -------------------------------------------------------------------------------------

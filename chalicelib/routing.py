@@ -5,6 +5,7 @@ the request's context.
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -86,7 +87,7 @@ class Routes(Blueprint):
             try:
                 _check_scope(request, operation.scope)
                 call = functools.partial(view, **path, **_input(operation, request))
-                return Response(_persistently(call), status_code=operation.status)
+                return Response(_finite(_persistently(call)), status_code=operation.status)
             except (Rejected, Conflict, NotYet) as error:
                 return _problem(error)
 
@@ -130,6 +131,18 @@ def _persistently(call: Callable[[], Json]) -> Json:
         except Conflict:
             continue
     return call()
+
+
+def _finite(value: Json) -> Json:
+    """Return it with null for what JSON has no number for, such as a quantile beyond the last bucket."""
+    match value:
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
 
 
 def _problem(error: Rejected | Conflict | NotYet) -> Response:

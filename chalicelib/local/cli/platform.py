@@ -1,0 +1,79 @@
+"""`up` and `demo`: run the platform here, and show it at work."""
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import chalicelib
+from chalicelib.local.cli.exits import Ended, Status
+from chalicelib.local.options import UpOptions
+
+_DEMO = Path("examples", "digits", "demo.py")
+_STORES = ("auto", "embedded", "minio")
+
+
+def up(
+    context: typer.Context,
+    *,
+    store: Annotated[str, typer.Option(help="auto, embedded, minio, or an S3's URL.")] = "auto",
+    s3_endpoint: Annotated[str, typer.Option(help="URL of any other S3; keys come from the AWS environment.")] = "",
+    host: Annotated[str, typer.Option(help="Address that the gateway listens on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the gateway; 0 takes a free one.")] = 8443,
+    s3_port: Annotated[int, typer.Option(help="Port of the store; 0 takes a free one.")] = 9000,
+    cert: Annotated[Path | None, typer.Option(help="PEM certificate, instead of the platform's own CA.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="PEM key of --cert.")] = None,
+    steps: Annotated[str, typer.Option(help="Canary percents of a rollout, such as 5,25,50,100.")] = "",
+    step_time: Annotated[float | None, typer.Option(min=0, help="Least seconds at each step.")] = None,
+    min_requests: Annotated[int | None, typer.Option(min=1, help="Canary requests that a step needs.")] = None,
+    keep_warm: Annotated[float | None, typer.Option(min=0, help="Seconds that the previous version stays.")] = None,
+    quiet_period: Annotated[float | None, typer.Option(min=0, help="Seconds without a new file.")] = None,
+) -> None:
+    """Run the platform in the foreground; Ctrl-C drains and stops everything."""
+    if (cert is None) != (key_file is None):
+        raise Ended(Status.USAGE, "--cert and --key-file go together: give both or none")
+    if store not in _STORES and not store.startswith(("http://", "https://")):
+        raise Ended(Status.USAGE, f"--store {store}: give auto, embedded, minio or a URL")
+    options = UpOptions(
+        home=context.obj.home,
+        store=store if store in _STORES else "auto",
+        s3_endpoint=s3_endpoint or ("" if store in _STORES else store),
+        host=host,
+        port=port,
+        s3_port=s3_port,
+        cert=cert,
+        key_file=key_file,
+        steps=_percents(steps),
+        step_time=_seconds(step_time),
+        min_requests=min_requests,
+        keep_warm=_seconds(keep_warm),
+        quiet_period=_seconds(quiet_period),
+    )
+    from chalicelib.local.platform import run  # noqa: PLC0415 - loads servers and stores
+
+    run(options)
+
+
+def demo(context: typer.Context) -> None:
+    """Train, drop, roll out and roll back handwritten-digit models: the whole path in a few minutes."""
+    script = Path(chalicelib.__file__).parents[1] / _DEMO
+    if not script.is_file():
+        raise Ended(Status.USAGE, f"the demo is part of a checkout, and {script} isn't there: clone the repository")
+    raise typer.Exit(subprocess.call([sys.executable, str(script), *context.args]))
+
+
+def _seconds(value: float | None) -> timedelta | None:
+    return None if value is None else timedelta(seconds=value)
+
+
+def _percents(text: str) -> tuple[int, ...] | None:
+    try:
+        steps = tuple(int(part) for part in text.split(",")) if text else None
+    except ValueError as error:
+        raise Ended(Status.USAGE, f"--steps {text}: give whole percents, such as 5,25,50,100") from error
+    if steps and (list(steps) != sorted(set(steps)) or steps[0] < 1 or steps[-1] != 100):  # noqa: PLR2004 - percent
+        raise Ended(Status.USAGE, f"--steps {text}: give growing percents that end at 100")
+    return steps
