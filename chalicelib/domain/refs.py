@@ -53,6 +53,12 @@ class VersionRef:
         return f"{self.model_id}/{self.version_id}"
 
 
+def has_legal_ids(prefix: str) -> bool:
+    """Tell whether a prefix is a legal `MODEL_ID/VERSION_ID/`."""
+    parts = prefix.removesuffix("/").split("/")
+    return len(parts) == 2 and all(is_legal(p) for p in parts)  # noqa: PLR2004
+
+
 def is_ours(key: str) -> bool:
     """Tell whether we wrote that key of the drop: reports are not uploads."""
     return key.startswith(_OWN_FOLDER) or (key.count("/") == 2 and key.endswith(_OWN_FILES))  # noqa: PLR2004

@@ -56,5 +56,15 @@ class Home:
         return self.root / "models"
 
     @property
+    def events(self) -> Path:
+        """Every transition as a JSON line, in the order in which they were told."""
+        return self.root / "events.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one platform that runs in this folder."""
+        return self.root / "lock"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"

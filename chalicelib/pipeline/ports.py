@@ -1,13 +1,14 @@
 """What the verbs need from the world. Every implementation passes the same contract suite (tests/contracts)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.deployment import Deployment, Running
 from chalicelib.domain.objects import StoredObject
+from chalicelib.domain.rollout import Plan
 from chalicelib.domain.traffic import Traffic
 from chalicelib.domain.transition import Transition
 
@@ -125,6 +126,14 @@ class Timers(Protocol):
     def set(self, name: str, at: datetime) -> None: ...
 
 
+class Bus(Protocol):
+    """Where transitions are told to the world."""
+
+    def publish(self, transitions: Sequence[Transition]) -> None:
+        """Send all or raise; a receiver tells repeats by their ids."""
+        ...
+
+
 class Clock(Protocol):
     def __call__(self) -> datetime:
         """Return the time now, aware, in UTC."""
@@ -141,6 +150,8 @@ class Ports:
     fleet: Fleet
     metrics: Metrics
     timers: Timers
+    bus: Bus
     clock: Clock
     bounds: Bounds
+    defaults: Plan = field(default_factory=Plan)  # of a rollout whose drop doesn't say otherwise
     quiet: timedelta = timedelta(seconds=5)  # since the newest object of an upload

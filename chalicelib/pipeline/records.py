@@ -3,10 +3,9 @@
 A `Stored` value remembers the revision it was read at, so that writing it back is conditional on nobody else having.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
@@ -84,6 +83,11 @@ class Records:
     def list(self, kind: type[T], prefix: str = "") -> Sequence[Stored[T]]:
         return [_stored(kind, doc) for doc in self.registry.list(_KINDS[kind], prefix)]
 
+    def changed(self, kind: type[T], known: Mapping[str, Stored[T]]) -> dict[str, Stored[T]]:
+        """Return all records of a kind by id, parsing only those that are not at the known revision."""
+        docs = self.registry.list(_KINDS[kind])
+        return {doc.id: _newer(kind, doc, known.get(doc.id)) for doc in docs}
+
     def version(self, ref: VersionRef) -> Stored[Version] | None:
         return self.get(Version, str(ref))
 
@@ -97,9 +101,17 @@ def to_json(value: Any) -> dict[str, Any]:
     return body
 
 
-@cache
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}  # made on first use: each costs a cold start some milliseconds
+
+
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+def _newer(kind: type[T], doc: Doc, known: Stored[T] | None) -> Stored[T]:
+    return known if known and known.revision == doc.revision else _stored(kind, doc)
 
 
 def _stored(kind: type[T], doc: Doc) -> Stored[T]:

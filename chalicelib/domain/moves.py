@@ -1,0 +1,78 @@
+"""What an endpoint and its rollout become by each move of traffic: pure, so that both are written in one go."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from chalicelib.domain.deployment import Endpoint
+from chalicelib.domain.rollout import Phase, Rollout
+from chalicelib.domain.split import WHOLE, Split
+
+# A request that was routed by the last split may still be on its way.
+LINGER = timedelta(minutes=1)
+
+
+def opened(endpoint: Endpoint, rollout: Rollout) -> Endpoint:
+    """Return the endpoint with a rollout open and its canary among the deployments; traffic stays as it is."""
+    return replace(
+        endpoint,
+        deployments={**endpoint.deployments, rollout.canary.id: rollout.canary},
+        retiring={i: at for i, at in endpoint.retiring.items() if i != rollout.canary.id},
+        rollout=rollout.id,
+    )
+
+
+def shifted(endpoint: Endpoint, rollout: Rollout, step: int, reason: str, now: datetime) -> tuple[Endpoint, Rollout]:
+    """Give the canary the weight of a step, whose window begins now."""
+    after = replace(rollout, phase=Phase.STEPPING, step=step, step_since=now, extensions=0, reason=reason)
+    split = Split.between(after.stable, after.canary.id, after.weight, after.id)
+    return replace(endpoint, split=split), after
+
+
+def promoted(endpoint: Endpoint, rollout: Rollout, reason: str, now: datetime) -> tuple[Endpoint, Rollout]:
+    """Give the canary all traffic; the deployment it replaces stays warm, the one before that retires."""
+    canary = rollout.canary.id
+    before = endpoint.promoted if endpoint.promoted != canary else endpoint.previous
+    left = {endpoint.previous} - {"", canary, before}
+    after = replace(
+        endpoint,
+        split=Split({canary: WHOLE}, rollout.id),
+        promoted=canary,
+        previous=before,
+        previous_until=now + rollout.plan.keep_warm if before else None,
+        retiring={**endpoint.retiring, **dict.fromkeys(left, now + LINGER)},
+        rollout=rollout.id,
+    )
+    return after, replace(rollout, phase=Phase.PROMOTED, reason=reason, ended=now)
+
+
+def ended(endpoint: Endpoint, rollout: Rollout, phase: Phase, reason: str, now: datetime) -> tuple[Endpoint, Rollout]:
+    """Give all traffic back to what was promoted last; the canary retires once nobody can be on the way to it."""
+    canary = rollout.canary.id
+    kept = {endpoint.promoted, endpoint.previous}
+    retiring = endpoint.retiring if canary in kept else {**endpoint.retiring, canary: now + LINGER}
+    split = Split({endpoint.promoted: WHOLE}, rollout.id) if endpoint.promoted else Split()
+    return replace(endpoint, split=split, retiring=retiring), replace(rollout, phase=phase, reason=reason, ended=now)
+
+
+def without_retired(endpoint: Endpoint, now: datetime) -> Endpoint:
+    """Return the endpoint without the deployments whose time is over."""
+    retiring = dict(endpoint.retiring)
+    previous = endpoint.previous
+    if previous and endpoint.previous_until and endpoint.previous_until <= now:
+        retiring[previous] = now
+        previous = ""
+    named = {*endpoint.split.weights, endpoint.promoted, previous}
+    over = {i for i, at in retiring.items() if at <= now and i not in named}
+    return replace(
+        endpoint,
+        previous=previous,
+        previous_until=endpoint.previous_until if previous else None,
+        retiring={i: at for i, at in retiring.items() if i not in over and i not in named},
+        deployments={i: d for i, d in endpoint.deployments.items() if i not in over},
+    )
+
+
+def next_retirement(endpoint: Endpoint) -> datetime | None:
+    """Return when the next deployment of an endpoint is over."""
+    times = [*endpoint.retiring.values(), *([endpoint.previous_until] if endpoint.previous_until else [])]
+    return min(times, default=None)

@@ -1,0 +1,29 @@
+"""The text of a `deploy.yaml`, as what it settles for a version."""
+
+from typing import Any
+
+import yaml
+
+from chalicelib.domain.deploy import Settled, settle, wishes_from
+from chalicelib.domain.errors import Rejected
+from chalicelib.domain.refs import VersionRef
+from chalicelib.pipeline.ports import Ports
+
+_LARGEST = 65_536  # bytes
+
+
+def settled(ref: VersionRef, text: str, ports: Ports) -> Settled:
+    """Return the endpoint, plan and resources that a version gets; raises Rejected naming the field."""
+    return settle(wishes_from(_mapping(text)), ports.defaults, ports.bounds, ref)
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    if len(text) > _LARGEST:
+        raise Rejected(f"deploy.yaml is larger than {_LARGEST} bytes; it holds settings only", code="bad_deploy_yaml")
+    try:
+        parsed = yaml.safe_load(text) or {}
+    except (yaml.YAMLError, RecursionError) as error:
+        raise Rejected(f"deploy.yaml doesn't parse: {error}; correct the YAML", code="bad_deploy_yaml") from error
+    if not isinstance(parsed, dict):
+        raise Rejected("deploy.yaml must be a mapping of settings, such as `steps: [5, 50]`", code="bad_deploy_yaml")
+    return parsed

@@ -1,0 +1,113 @@
+"""What people ask for: look at models, endpoints and rollouts, and steer a rollout.
+
+Every change is one conditional write and a wake-up; the next `advance` does what was wished for.
+"""
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+from chalicelib.domain.deployment import Endpoint, FleetState
+from chalicelib.domain.errors import NotFound, Rejected
+from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.rollout import Rollout
+from chalicelib.domain.split import WHOLE, Split
+from chalicelib.pipeline import views
+from chalicelib.pipeline.open_rollout import open_rollout
+from chalicelib.pipeline.ports import Ports
+from chalicelib.pipeline.records import Records, Stored
+from chalicelib.pipeline.transitions import of_rollout, transition
+from chalicelib.pipeline.wakeups import wake_endpoint
+
+
+def start(endpoint: str, ref: VersionRef, ports: Ports) -> dict[str, Any]:
+    """Roll out a registered version, also one that was rolled back before; raises NotFound or Rejected."""
+    stored = Records(ports.registry).endpoint(endpoint)
+    current = stored.value.deployments.get(stored.value.promoted) if stored else None
+    if current and current.ref == ref:
+        raise Rejected(f"{ref} is what {endpoint} serves already; start another version", code="conflict")
+    rollout_id = open_rollout(ref, ports, endpoint=endpoint, once=uuid.uuid4().hex)
+    return views.describe_rollout(_opened(rollout_id, ports).value, ports)
+
+
+def pause(endpoint: str, ports: Ports) -> dict[str, Any]:
+    """Stop at the present step; a canary that fails still goes back."""
+    return _steer(endpoint, "rollout.paused", "paused by a person", ports, paused=True)
+
+
+def resume(endpoint: str, ports: Ports) -> dict[str, Any]:
+    """Go on, with a fresh window for the present step."""
+    now = ports.clock()
+    return _steer(endpoint, "rollout.resumed", "resumed by a person", ports, paused=False, step_since=now)
+
+
+def promote(endpoint: str, ports: Ports) -> dict[str, Any]:
+    """Skip what is left of the analysis; takes effect when the canary is ready."""
+    return _steer(endpoint, "rollout.promote_asked", "promotion asked for by a person", ports, wish="promote")
+
+
+def abort(endpoint: str, ports: Ports) -> dict[str, Any]:
+    """End the rollout and give all traffic back to stable."""
+    return _steer(endpoint, "rollout.abort_asked", "abort asked for by a person", ports, wish="abort")
+
+
+def roll_back(endpoint: str, ports: Ports) -> dict[str, Any]:
+    """Abort an open rollout; else give all traffic to the previous deployment, at once, while it is kept warm."""
+    stored = _endpoint(endpoint, ports)
+    if _open_rollout(stored.value, ports):
+        return abort(endpoint, ports)
+    after = _returned(stored.value, ports)
+    message = f"all traffic back to {after.deployments[after.promoted].ref}, asked for by a person"
+    told = transition(
+        "endpoint.rolled_back",
+        endpoint,
+        message,
+        at=ports.clock(),
+        once=str(stored.revision),
+        split=dict(after.split.weights),
+    )
+    ports.registry.commit([replace(stored, value=after).write], [told])
+    wake_endpoint(endpoint, ports)
+    return views.describe_endpoint(after, ports)
+
+
+def _returned(endpoint: Endpoint, ports: Ports) -> Endpoint:
+    """Return the endpoint with its previous deployment promoted again, and the present one kept warm in its place."""
+    previous = endpoint.previous
+    if not previous or ports.fleet.observe(previous).state is not FleetState.READY:
+        raise Rejected(
+            f"{endpoint.name} has no previous deployment that is still warm; start a rollout of an older version",
+            code="conflict",
+        )
+    salt = f"rollback-{uuid.uuid4().hex[:12]}"
+    return replace(endpoint, split=Split({previous: WHOLE}, salt), promoted=previous, previous=endpoint.promoted)
+
+
+def _steer(endpoint: str, kind: str, message: str, ports: Ports, **changes: Any) -> dict[str, Any]:
+    stored = _endpoint(endpoint, ports)
+    rollout = _open_rollout(stored.value, ports)
+    if not rollout:
+        raise Rejected(f"{endpoint} has no open rollout; start one, or drop a new version", code="conflict")
+    changed = rollout.to(**changes)
+    once = replace(changed.value, id=f"{rollout.id}@{rollout.revision}")
+    told = replace(of_rollout(kind, once, message, at=ports.clock()), rollout=rollout.id)
+    ports.registry.commit([changed.write], [told])
+    wake_endpoint(endpoint, ports)
+    return views.describe_rollout(changed.value, ports)
+
+
+def _endpoint(name: str, ports: Ports) -> Stored[Endpoint]:
+    if stored := Records(ports.registry).endpoint(name):
+        return stored
+    raise NotFound(f"there is no endpoint {name!r}; it is made by the first version that is dropped for it")
+
+
+def _open_rollout(endpoint: Endpoint, ports: Ports) -> Stored[Rollout] | None:
+    stored = Records(ports.registry).get(Rollout, endpoint.rollout) if endpoint.rollout else None
+    return stored if stored and stored.value.is_open else None
+
+
+def _opened(rollout_id: str, ports: Ports) -> Stored[Rollout]:
+    if stored := Records(ports.registry).get(Rollout, rollout_id):
+        return stored
+    raise NotFound(f"there is no rollout {rollout_id!r}")

@@ -1,0 +1,33 @@
+"""Find whatever an event failed to say: list the bucket and the records, and wake what isn't settled."""
+
+from chalicelib.domain.deployment import Endpoint
+from chalicelib.domain.errors import Rejected
+from chalicelib.domain.refs import VersionRef, is_ours, upload_prefix
+from chalicelib.domain.rollout import Rollout
+from chalicelib.domain.version import Version
+from chalicelib.pipeline.open_rollout import open_rollout
+from chalicelib.pipeline.ports import Ports
+from chalicelib.pipeline.records import Records
+from chalicelib.pipeline.wakeups import wake_endpoint, wake_upload
+
+
+def re_sync(ports: Ports) -> None:
+    """Wake every upload that isn't settled and every endpoint, and open rollouts that a crash left unopened."""
+    for prefix in {upload_prefix(o.key) for o in ports.drop.list() if not is_ours(o.key)}:
+        wake_upload(prefix, ports)
+    for ref in _never_rolled_out(ports):
+        try:
+            open_rollout(ref, ports)
+        except Rejected:
+            continue  # its deploy.yaml is past today's bounds; the operator narrowed them since
+    for endpoint in Records(ports.registry).list(Endpoint):
+        wake_endpoint(endpoint.id, ports)
+
+
+def _never_rolled_out(ports: Ports) -> list[VersionRef]:
+    """Return registered versions that no rollout names and that are newer than every version that has one."""
+    records = Records(ports.registry)
+    rolled_out = {r.value.ref for r in records.list(Rollout)}
+    versions = sorted((v.value for v in records.list(Version)), key=lambda v: v.registered)
+    newest = {v.ref.model_id: v.registered for v in versions if v.ref in rolled_out}
+    return [v.ref for v in versions if v.ref.model_id not in newest or v.registered > newest[v.ref.model_id]]

@@ -1,0 +1,179 @@
+"""Look at one upload: is it whole, is it good? Then it is registered.
+
+An event is only a hint to look; the listing is the truth. What was found is kept as a `Drop` record and written beside
+the upload as a report, and only when it changed: a report is no upload, and must not start one.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from chalicelib.domain.deploy import may_deploy
+from chalicelib.domain.errors import NotYet, Rejected
+from chalicelib.domain.findings import Finding, Report, Severity, Verdict
+from chalicelib.domain.formats import judge_upload
+from chalicelib.domain.objects import Upload
+from chalicelib.domain.refs import MANIFEST, VersionRef, upload_prefix
+from chalicelib.domain.transition import Transition
+from chalicelib.domain.upload import gather, wait_until
+from chalicelib.domain.version import Version
+from chalicelib.pipeline.audit import BucketReader
+from chalicelib.pipeline.deploy_yaml import settled
+from chalicelib.pipeline.ports import Gone, Ports
+from chalicelib.pipeline.records import Drop, Records, Stored
+from chalicelib.pipeline.register import register
+from chalicelib.pipeline.reports import write_report
+from chalicelib.pipeline.transitions import transition
+from chalicelib.pipeline.wakeups import wake_upload
+
+# An upload that isn't whole is looked at again by its next event; this is for when that event gets lost.
+LOOK_AGAIN = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was gathered of one upload."""
+
+    upload: Upload
+    drop: Stored[Drop] | None
+    version: Stored[Version] | None
+
+
+def look(prefix: str, ports: Ports) -> None:
+    """Judge the upload under `prefix`, record the judgement, and register it when it is whole and good."""
+    seen = _gather(prefix, ports)
+    if not seen.upload.files or _is_settled(seen):
+        return
+    if seen.version:
+        _tell_change(seen, seen.version.value, ports)
+        return
+    try:
+        _await_quiet(seen.upload, ports)
+        report = _judge(seen.upload, ports)
+    except NotYet as error:
+        _keep(Report(prefix, Verdict.INCOMPLETE, missing=error.missing), seen, ports)
+        wake_upload(prefix, ports, after=timedelta(seconds=error.retry_after))
+        return
+    except Gone:  # replaced since it was listed
+        wake_upload(prefix, ports)
+        return
+    kept = _keep(report, seen, ports)
+    write_report(report, ports)
+    if report.verdict is Verdict.ACCEPT:
+        _register(kept, seen, ports)
+    elif report.verdict is Verdict.INCOMPLETE:
+        wake_upload(prefix, ports, after=LOOK_AGAIN)
+
+
+def _register(kept: Stored[Drop], seen: Seen, ports: Ports) -> None:
+    """Register an accepted upload; what sealing finds (a wrong hash) rejects it after all."""
+    try:
+        register(kept, seen.upload, ports)
+    except Rejected as error:
+        rejection = _rejection(seen.upload.prefix, error, where=MANIFEST)
+        _keep(rejection, replace(seen, drop=kept), ports)
+        write_report(rejection, ports)
+
+
+def _gather(prefix: str, ports: Ports) -> Seen:
+    listing = [o for o in ports.drop.list(prefix) if upload_prefix(o.key) == prefix]
+    records = Records(ports.registry)
+    try:
+        version = records.version(VersionRef.parse(prefix))
+    except Rejected:
+        version = None
+    return Seen(gather(prefix, listing), records.get(Drop, prefix), version)
+
+
+def _is_settled(seen: Seen) -> bool:
+    """Tell whether this very listing was judged for good: rejected, or registered as it is."""
+    if seen.version:
+        return seen.version.value.fingerprint == seen.upload.fingerprint
+    drop = seen.drop.value if seen.drop else None
+    return drop is not None and drop.status == "rejected" and drop.fingerprint == seen.upload.fingerprint
+
+
+def _judge(upload: Upload, ports: Ports) -> Report:
+    try:
+        VersionRef.parse(upload.prefix)
+    except Rejected as error:
+        return _rejection(upload.prefix, error, where=upload.prefix or "(the bucket's root)")
+    report = judge_upload(upload, BucketReader(ports.drop, upload))
+    return _with_wishes(report, upload, ports) if report.verdict is Verdict.ACCEPT else report
+
+
+def _await_quiet(upload: Upload, ports: Ports) -> None:
+    """Raise NotYet while the upload is young; one with a manifest says itself when it is whole."""
+    if MANIFEST in upload.paths:
+        return
+    now = ports.clock()
+    until = wait_until(upload, ports.drop.open_uploads([upload.prefix]), now=now, quiet=ports.quiet)
+    if until:
+        wait = max(0.05, (until - now).total_seconds())
+        raise NotYet("the upload is still growing", missing=("a quiet moment after the newest file",), retry_after=wait)
+
+
+def _with_wishes(report: Report, upload: Upload, ports: Ports) -> Report:
+    """Judge what `deploy.yaml` wishes for; a wish past a bound rejects the upload."""
+    ref = VersionRef.parse(upload.prefix)
+    try:
+        wishes = settled(ref, deploy_yaml_of(upload, ports), ports)
+        owner = Records(ports.registry).endpoint(wishes.endpoint)
+        may_deploy(owner.value.owner if owner else None, ref, wishes.endpoint, ports.bounds)
+    except Rejected as error:
+        rejection = _rejection(upload.prefix, error, where="deploy.yaml")
+        return replace(rejection, format=report.format, findings=report.findings + rejection.findings)
+    return report
+
+
+def deploy_yaml_of(upload: Upload, ports: Ports) -> str:
+    """Return the text of an upload's deploy.yaml, "" without one; raises Rejected when it is no small text."""
+    item = upload.paths.get("deploy.yaml")
+    if not item:
+        return ""
+    try:
+        return ports.drop.read(item, 0, 65_537)[:65_537].decode()
+    except UnicodeDecodeError as error:
+        raise Rejected("deploy.yaml is not UTF-8 text; save it as UTF-8", code="bad_deploy_yaml") from error
+
+
+def _rejection(prefix: str, error: Rejected, where: str) -> Report:
+    finding = Finding(code=error.code, where=where, message=str(error), fix="correct it and upload again")
+    return Report(prefix, Verdict.REJECT, findings=(finding,))
+
+
+_STATUS: Mapping[Verdict, str] = {
+    Verdict.ACCEPT: "validated",
+    Verdict.REJECT: "rejected",
+    Verdict.INCOMPLETE: "uploading",
+}
+
+
+def _keep(report: Report, seen: Seen, ports: Ports) -> Stored[Drop]:
+    """Keep a judgement, unless it is the one that was kept; returns it as it is stored."""
+    drop = Drop(seen.upload.prefix, _STATUS[report.verdict], report, seen.upload.fingerprint, ports.clock())
+    if seen.drop and replace(seen.drop.value, seen=drop.seen) == drop:
+        return seen.drop
+    stored = Stored(drop.prefix, drop, seen.drop.revision if seen.drop else 0)
+    ports.registry.commit([stored.write], _told(drop, seen.drop))
+    return replace(stored, revision=stored.revision + 1)
+
+
+def _told(drop: Drop, before: Stored[Drop] | None) -> list[Transition]:
+    """Return what is told to the world of a judgement: that an upload began, and that one was rejected."""
+    subject = drop.prefix.removesuffix("/")
+    if drop.status == "rejected":
+        reasons = "; ".join(f.message for f in drop.report.findings if f.severity is Severity.ERROR)
+        return [transition("drop.rejected", subject, reasons, at=drop.seen, once=drop.fingerprint)]
+    if not before:
+        return [transition("drop.seen", subject, "an upload began", at=drop.seen, once=drop.fingerprint)]
+    return []
+
+
+def _tell_change(seen: Seen, version: Version, ports: Ports) -> None:
+    """Report that objects under a registered version changed; what serves never does."""
+    message = "objects changed after the version was registered; what serves is what was registered"
+    once = hashlib.sha256(seen.upload.fingerprint.encode()).hexdigest()
+    told = transition("version.changed", str(version.ref), message, at=ports.clock(), once=once)
+    ports.registry.commit([], [told])

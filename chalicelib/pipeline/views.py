@@ -1,0 +1,148 @@
+"""Records as the JSON that people and programs read; the live part is observed at the moment of asking."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from chalicelib.domain.deployment import Deployment, Endpoint
+from chalicelib.domain.errors import NotFound
+from chalicelib.domain.judge import judge
+from chalicelib.domain.refs import VersionRef, has_legal_ids
+from chalicelib.domain.report_text import as_json
+from chalicelib.domain.rollout import Rollout
+from chalicelib.domain.traffic import Traffic
+from chalicelib.domain.version import Version
+from chalicelib.pipeline.advance import observe
+from chalicelib.pipeline.ports import Ports
+from chalicelib.pipeline.records import Drop, Records, to_json
+
+View = dict[str, Any]
+
+
+def models(ports: Ports) -> list[View]:
+    """Return every model that was dropped, with its versions' ids and states."""
+    by_model: dict[str, list[View]] = {}
+    for drop in _legal_drops(ports):
+        ref = VersionRef.parse(drop.prefix)
+        by_model.setdefault(ref.model_id, []).append({"version_id": ref.version_id, "status": drop.status})
+    return [{"model_id": m, "versions": v} for m, v in sorted(by_model.items())]
+
+
+def model(model_id: str, ports: Ports) -> View:
+    return _only(models(ports), "model_id", model_id)
+
+
+def versions(model_id: str, ports: Ports) -> list[View]:
+    """Return a model's versions, whole or on their way."""
+    return [_version_of(d, ports) for d in _legal_drops(ports) if d.prefix.startswith(f"{model_id}/")]
+
+
+def version(ref: VersionRef, ports: Ports) -> View:
+    """Return one version with its validation report and, until it is whole, what is missing."""
+    drop = Records(ports.registry).get(Drop, ref.prefix)
+    if not drop:
+        raise NotFound(f"nothing was dropped at {ref.prefix}")
+    return _version_of(drop.value, ports)
+
+
+def drops(ports: Ports) -> list[View]:
+    """Return every upload that isn't a version: still uploading, or rejected."""
+    stored = Records(ports.registry).list(Drop)
+    return [_drop(d.value) for d in stored if d.value.status != "registered"]
+
+
+def endpoints(ports: Ports) -> list[View]:
+    return [describe_endpoint(e.value, ports) for e in Records(ports.registry).list(Endpoint)]
+
+
+def endpoint(name: str, ports: Ports) -> View:
+    stored = Records(ports.registry).endpoint(name)
+    if not stored:
+        raise NotFound(f"there is no endpoint {name!r}; it is made by the first version that is dropped for it")
+    return describe_endpoint(stored.value, ports)
+
+
+def describe_endpoint(value: Endpoint, ports: Ports) -> View:
+    """Return an endpoint as it is: the split in force, what runs, and its open rollout with the live judgement."""
+    found = Records(ports.registry).get(Rollout, value.rollout) if value.rollout else None
+    return {
+        "name": value.name,
+        "owner": value.owner,
+        "split": dict(value.split.weights),
+        "deployments": {i: _deployment(d, ports) for i, d in value.deployments.items()},
+        "promoted": value.promoted,
+        "previous": value.previous,
+        "previous_until": value.previous_until.isoformat() if value.previous_until else None,
+        "rollout": _live(value, found.value, ports) if found and found.value.is_open else None,
+        "last_rollout": value.rollout,
+    }
+
+
+def rollouts(ports: Ports, endpoint_name: str = "") -> list[View]:
+    """Return rollouts, the newest last."""
+    found = [r.value for r in Records(ports.registry).list(Rollout)]
+    chosen = [r for r in found if endpoint_name in {"", r.endpoint}]
+    return [_summary(r) for r in sorted(chosen, key=lambda r: r.opened)]
+
+
+def rollout(rollout_id: str, ports: Ports) -> View:
+    stored = Records(ports.registry).get(Rollout, rollout_id)
+    if not stored:
+        raise NotFound(f"there is no rollout {rollout_id!r}")
+    return describe_rollout(stored.value, ports)
+
+
+def describe_rollout(value: Rollout, ports: Ports) -> View:
+    """Return a rollout with its plan and its timeline."""
+    timeline = [to_json(t) for t in ports.registry.timeline(rollout=value.id)]
+    return {**_summary(value), "plan": to_json(value)["plan"], "timeline": timeline}
+
+
+def _legal_drops(ports: Ports) -> Sequence[Drop]:
+    every = [d.value for d in Records(ports.registry).list(Drop)]
+    return [d for d in every if has_legal_ids(d.prefix)]
+
+
+def _drop(drop: Drop) -> View:
+    return {**as_json(drop.report), "status": drop.status, "seen": drop.seen.isoformat()}
+
+
+def _version_of(drop: Drop, ports: Ports) -> View:
+    stored = Records(ports.registry).get(Version, drop.prefix.removesuffix("/"))
+    if not stored:
+        return _drop(drop)
+    found = stored.value
+    size = sum(f.size for f in found.files)
+    state = "unservable" if found.unservable else "registered"
+    sealed = {"registered": found.registered.isoformat(), "bytes": size, "files": [to_json(f) for f in found.files]}
+    return {**_drop(drop), **sealed, "status": state, "digest": found.digest, "unservable": found.unservable}
+
+
+def _deployment(deployment: Deployment, ports: Ports) -> View:
+    running = ports.fleet.observe(deployment.id)
+    return {**to_json(deployment.ref), "wanted_digest": deployment.digest, **to_json(running)}
+
+
+def _summary(value: Rollout) -> View:
+    body = to_json(value)
+    kept = ("id", "endpoint", "phase", "step", "paused", "reason", "opened", "ended", "stable")
+    ids = {"model_id": value.ref.model_id, "version_id": value.ref.version_id, "canary": value.canary.id}
+    return {**{k: body[k] for k in kept}, **ids, "weight": value.weight, "steps": list(value.plan.steps)}
+
+
+def _live(endpoint_value: Endpoint, value: Rollout, ports: Ports) -> View:
+    seen = observe(endpoint_value, value, ports)
+    verdict = judge(seen.canary_traffic, seen.stable_traffic if value.stable else None, value.plan.thresholds)
+    traffic = {"canary": _traffic(seen.canary_traffic), "stable": _traffic(seen.stable_traffic)}
+    return {**_summary(value), "judgement": to_json(verdict), "traffic": traffic}
+
+
+def _traffic(seen: Traffic) -> View:
+    counts = {"requests": seen.requests, "errors": seen.errors, "rejected": seen.rejected, "nonfinite": seen.nonfinite}
+    return {**counts, "p50_ms": seen.quantile_ms(0.5), "p95_ms": seen.quantile_ms(0.95)}
+
+
+def _only(found: list[View], field: str, value: str) -> View:
+    for each in found:
+        if each[field] == value:
+            return each
+    raise NotFound(f"there is no {field} {value!r}")

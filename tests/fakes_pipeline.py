@@ -1,0 +1,96 @@
+"""The other ports in memory: a fleet whose deployments do what they are told, traffic as literal values, a set clock."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from chalicelib.domain.deploy import Bounds
+from chalicelib.domain.deployment import Deployment, FleetState, Running
+from chalicelib.domain.traffic import EDGES_MS, Traffic
+from chalicelib.domain.transition import Transition
+from chalicelib.pipeline.ports import Ports
+from tests.fakes import FakeBucket
+from tests.fakes_registry import FakeRegistry
+
+
+def traffic(requests: int, *, errors: int = 0, rejected: int = 0, nonfinite: int = 0, ms: float = 5.0) -> Traffic:
+    """Return traffic whose requests all took about `ms`."""
+    at = next(i for i, edge in enumerate((*EDGES_MS, float("inf"))) if ms <= edge)
+    latencies = tuple(requests if i == at else 0 for i in range(len(EDGES_MS) + 1))
+    return Traffic(requests, errors, rejected, nonfinite, latencies)
+
+
+@dataclass
+class FakeFleet:
+    """Deployments become READY when asked for, unless `becomes` says otherwise for their version id."""
+
+    becomes: dict[str, Running] = field(default_factory=dict)
+    running: dict[str, Running] = field(default_factory=dict)
+    ensured: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+
+    def ensure(self, deployment: Deployment) -> None:
+        if deployment.id not in self.running:
+            self.ensured.append(deployment.id)
+            ready = Running(FleetState.READY, ready=deployment.resources.replicas, digest=deployment.digest)
+            self.running[deployment.id] = self.becomes.get(deployment.ref.version_id, ready)
+
+    def observe(self, deployment_id: str) -> Running:
+        return self.running.get(deployment_id, Running(FleetState.ABSENT))
+
+    def stop(self, deployment_id: str) -> None:
+        if self.running.pop(deployment_id, None):
+            self.stopped.append(deployment_id)
+
+    def deployments(self) -> Sequence[str]:
+        return sorted(self.running)
+
+
+@dataclass
+class FakeMetrics:
+    seen: dict[str, Traffic] = field(default_factory=dict)
+
+    def traffic(self, deployment_id: str, since: datetime) -> Traffic:
+        return self.seen.get(deployment_id, Traffic())
+
+
+@dataclass
+class FakeTimers:
+    due: dict[str, datetime] = field(default_factory=dict)
+
+    def set(self, name: str, at: datetime) -> None:
+        self.due[name] = min(at, self.due.get(name, at))
+
+
+@dataclass
+class FakeBus:
+    published: list[Transition] = field(default_factory=list)
+
+    def publish(self, transitions: Sequence[Transition]) -> None:
+        self.published.extend(transitions)
+
+
+@dataclass
+class FakeClock:
+    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def tick(self, **amount: float) -> None:
+        self.now += timedelta(**amount)
+
+
+def fake_ports(**changes) -> Ports:
+    given = {
+        "drop": FakeBucket(),
+        "store": FakeBucket(),
+        "registry": FakeRegistry(),
+        "fleet": FakeFleet(),
+        "metrics": FakeMetrics(),
+        "timers": FakeTimers(),
+        "bus": FakeBus(),
+        "clock": FakeClock(),
+        "bounds": Bounds(),
+    }
+    return Ports(**{**given, **changes})
