@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -123,8 +123,7 @@ def _cast(array: Array, dtype: np.dtype[Any], where: str) -> Array:
     fits = np.isfinite(cast).all() if dtype.kind == "f" else (cast == array).all()
     if not fits:
         bad = np.argwhere(~np.isfinite(cast) if dtype.kind == "f" else cast != array)[0]
-        path = "".join(f"[{i}]" for i in bad)
-        raise bad_request("out_of_range", f"{array[tuple(bad)]} does not fit {dtype}", where + path)
+        raise bad_request("out_of_range", f"{array[tuple(bad)]} does not fit {dtype}", place(where, bad))
     return cast
 
 
@@ -134,9 +133,16 @@ def _fits(shape: tuple[int, ...], wanted: Shape | None) -> bool:
     return len(shape) == len(wanted) and all(w is None or w == s for s, w in zip(shape, wanted, strict=True))
 
 
+def place(where: str, index: Iterable[int]) -> str:
+    """Name one value of a column: `instances[*].ids` at 1, 0 is `instances[1].ids[0]`."""
+    for i in index:
+        where = where.replace("[*]", f"[{i}]") if "[*]" in where else f"{where}[{i}]"
+    return where
+
+
 def _as_bytes(value: Any, where: str) -> Any:
     if isinstance(value, list):
-        return [_as_bytes(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [_as_bytes(item, place(where, [i])) for i, item in enumerate(value)]
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, dict) and list(value) == ["b64"]:
@@ -155,13 +161,12 @@ def first_mismatch(values: Any, spec: TensorSpec, where: str) -> RequestError:
     """Find the first place that does not match, and say what was expected there."""
     kind = numpy_dtype(spec.dtype).kind
     shape = spec.shape if spec.shape is not None else tuple(None for _ in _depths(values))
-    prefix, _, suffix = where.partition("[*]")
-    return _walk(values, shape, kind, prefix, suffix) or bad_request(
+    return _walk(values, shape, kind, where) or bad_request(
         "wrong_shape", f"input {spec.name!r} must be {spec.dtype} of shape {_shown(shape)}", where
     )
 
 
-def _walk(value: Any, shape: Shape, kind: str, where: str, suffix: str) -> RequestError | None:
+def _walk(value: Any, shape: Shape, kind: str, where: str) -> RequestError | None:
     if not shape:
         return _scalar_mismatch(value, kind, where)
     if not isinstance(value, list):
@@ -169,7 +174,7 @@ def _walk(value: Any, shape: Shape, kind: str, where: str, suffix: str) -> Reque
     if shape[0] is not None and len(value) != shape[0]:
         return bad_request("wrong_shape", f"expected {shape[0]} values, got {len(value)}", where)
     rest = _resolved(value, shape[1:])
-    found = (_walk(item, rest, kind, f"{where}[{i}]{suffix}", "") for i, item in enumerate(value))
+    found = (_walk(item, rest, kind, place(where, [i])) for i, item in enumerate(value))
     return next((error for error in found if error), None)
 
 

@@ -1,0 +1,270 @@
+"""Real models, built once a session, and the real program started on them."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+PROGRAM = Path(__file__).parents[2] / "serving_image"
+BIN = Path(sys.executable).parent
+READY_WITHIN_S = 120
+
+
+@dataclass
+class Replica:
+    """A running process, its log lines and a client on its socket."""
+
+    process: subprocess.Popen
+    socket: Path
+    log: list = field(default_factory=list)
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://replica", timeout=60)
+
+    def events(self, name: str) -> list:
+        return [line for line in list(self.log) if line.get("event") == name]
+
+    def until(self, claim, what: str):
+        """Poll until the claim holds; what it gives back is the answer."""
+        deadline = time.monotonic() + READY_WITHIN_S
+        while time.monotonic() < deadline:
+            if found := claim():
+                return found
+            time.sleep(0.02)
+        pytest.fail(f"{what} did not happen; the log: {self.log}")
+
+    def until_ready(self):
+        self.until(lambda: self.events("ready") or self.process.poll() is not None, "ready")
+        assert self.events("ready"), self.log
+        return self
+
+    def until_exit(self) -> int:
+        status = self.process.wait(READY_WITHIN_S)
+        self.reader.join(READY_WITHIN_S)
+        return status
+
+    def follow(self):
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            try:
+                self.log.append(json.loads(line))
+            except ValueError:
+                self.log.append({"event": "raw", "line": line.rstrip()})
+
+
+@contextlib.contextmanager
+def running(model_dir: Path, scratch: Path, **env: str):
+    """Start the program with nothing of our environment but PATH, as a supervisor does."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    socket = scratch / "s"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "modelserver"],
+        cwd="/",
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(PROGRAM),
+            "MODEL_DIR": str(model_dir),
+            "MODELDROP_UDS": str(socket),
+            "TMPDIR": str(scratch),
+            "MODELDROP_DEVICE": "cpu",
+            **env,
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    replica = Replica(process, socket)
+    replica.follow()
+    try:
+        yield replica
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(40)
+        finally:
+            process.kill()
+            process.wait()
+            replica.reader.join(10)
+            process.stderr.close()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Start replicas that end with the test; several may run in one test."""
+    with contextlib.ExitStack() as stack:
+        count = iter(range(100))
+        yield lambda folder, **env: stack.enter_context(running(folder, tmp_path / f"r{next(count)}", **env))
+
+
+def archive(folder: Path, *options: str) -> Path:
+    """Build FOLDER/model.mar with the real archiver; each build has its own TMPDIR, which it wipes."""
+    scratch = folder.with_name(folder.name + "-tmp")
+    scratch.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(
+        [BIN / "torch-model-archiver", "--model-name", "model", "--version", "1", "--export-path", folder, *options],
+        check=True,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        capture_output=True,
+    )
+    shutil.rmtree(scratch)
+    return folder
+
+
+@pytest.fixture
+def handler_archive(tmp_path):
+    """An archive made of a handler's source and whatever else the archiver takes."""
+
+    def build(source: str, *options: str, name: str = "handler", handler: str | None = None) -> Path:
+        path = tmp_path / f"{name}.py"
+        path.write_text(source)
+        return archive(tmp_path / f"version-{name}", "--handler", handler or str(path), *options)
+
+    return build
+
+
+CUSTOM = '''
+"""Says what it was given; some values are commands."""
+import os, threading, time
+
+class Handler:
+    def initialize(self, context):
+        self.folder = context.system_properties["model_dir"]
+        self.labels = open("labels.txt").read().split()
+        self.calls = []
+        print("initialized")
+
+    def handle(self, data, context):
+        self.calls.append(len(data))
+        return [self.answer(i, row, context) for i, row in enumerate(data)]
+
+    def answer(self, i, row, context):
+        value = row.get("data") or row.get("body") if set(row) & {"data", "body"} else row
+        if isinstance(value, (bytes, bytearray)):
+            return {"bytes": len(value)}
+        command = value.get("command") if isinstance(value, dict) else None
+        match command:
+            case "raise": raise ValueError("this row is bad")
+            case "exit": raise SystemExit(7)
+            case "nan": return [float("nan"), 1.5, float("-inf")]
+            case "wait":
+                while not os.path.exists(value["for"]):
+                    time.sleep(0.005)
+                return "waited"
+            case "calls": return self.calls
+            case "bytes": return b"\\x00raw"
+            case "text": return "plain"
+            case "status":
+                context.set_response_status(418, "teapot", i)
+                context.set_response_header(i, "x-own", "yes")
+                return {"status": 418}
+            case "context":
+                return {
+                    "manifest": context.manifest["model"]["modelName"],
+                    "header": context.get_request_header(i, "x-test"),
+                    "id": bool(context.get_request_id(i)),
+                    "config": context.model_yaml_config,
+                    "properties": sorted(context.system_properties),
+                    "environment": sorted(os.environ),
+                }
+            case "object": return object()
+        return {"got": value, "label": self.labels[0], "row": sorted(row)}
+'''
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def custom_folder(models):
+    (models / "own_handler.py").write_text(CUSTOM)
+    (models / "labels.txt").write_text("cat dog")
+    handler, labels = str(models / "own_handler.py"), str(models / "labels.txt")
+    return archive(models / "custom", "--handler", handler, "--extra-files", labels)
+
+
+@pytest.fixture(scope="session")
+def custom(custom_folder, models):
+    with running(custom_folder, models / "r-custom") as replica:
+        yield replica.until_ready()
+
+
+@pytest.fixture(scope="session")
+def script_module():
+    import torch
+
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+
+
+@pytest.fixture(scope="session")
+def script_folder(models, script_module):
+    import torch
+
+    with pytest.warns((DeprecationWarning, FutureWarning)):
+        torch.jit.save(torch.jit.trace(script_module, torch.zeros(1, 4)), models / "weights.pt")
+    serialized = str(models / "weights.pt")
+    return archive(models / "script", "--handler", "base_handler", "--serialized-file", serialized)
+
+
+@pytest.fixture(scope="session")
+def script(script_folder, models):
+    with running(script_folder, models / "r-script") as replica:
+        yield replica.until_ready()
+
+
+BUILD_SAVED_MODELS = """
+import sys, keras, tensorflow as tf
+keras.utils.set_random_seed(0)
+one = keras.Sequential([keras.layers.Input((2, 2), name="pixels"), keras.layers.Flatten(), keras.layers.Dense(3)])
+one.export(sys.argv[1] + "/keras", verbose=False)
+
+class Two(tf.Module):
+    @tf.function(input_signature=[
+        tf.TensorSpec([None], tf.string, name="text"), tf.TensorSpec([None, None], tf.int32, name="ids")])
+    def serve(self, text, ids):
+        length = tf.strings.length(text)
+        total = tf.reduce_sum(ids, axis=1)
+        ratio = tf.cast(total, tf.float32) / tf.cast(length, tf.float32)
+        return {"shout": tf.strings.upper(text), "total": total, "ratio": ratio}
+
+two = Two()
+tf.saved_model.save(two, sys.argv[1] + "/two", signatures={"serving_default": two.serve})
+"""
+
+
+@pytest.fixture(scope="session")
+def saved_models(models):
+    """Keras' own export, and a module with two inputs and three outputs; TensorFlow stays out of this process."""
+    subprocess.run([sys.executable, "-c", BUILD_SAVED_MODELS, models], check=True, capture_output=True)
+    return models
+
+
+@pytest.fixture(scope="session")
+def keras_replica(saved_models, models):
+    with running(saved_models / "keras", models / "r-keras") as replica:
+        yield replica.until_ready()
+
+
+@pytest.fixture(scope="session")
+def two_replica(saved_models, models):
+    folder = saved_models / "two"
+    (folder / "warmup.jsonl").write_text('{"text": "abc", "ids": [1, 2]}\n{"instances": [{"text": "a", "ids": [1]}]}\n')
+    with running(folder, models / "r-two") as replica:
+        yield replica.until_ready()
