@@ -35,7 +35,12 @@ _NOT_TOLD = {"AccessDenied", "NotImplemented", "MethodNotAllowed"}
 
 
 def make_client(
-    endpoint: str | None = None, access: str | None = None, secret: str | None = None, region: str | None = None
+    endpoint: str | None = None,
+    access: str | None = None,
+    secret: str | None = None,
+    region: str | None = None,
+    *,
+    profile: str | None = None,
 ) -> "S3Client":
     """Return a client; what is None comes from the environment or the AWS profile, as everywhere in AWS's tools."""
     config = Config(
@@ -48,7 +53,9 @@ def make_client(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    session = boto3.Session(aws_access_key_id=access, aws_secret_access_key=secret, region_name=region)
+    session = boto3.Session(
+        aws_access_key_id=access, aws_secret_access_key=secret, region_name=region, profile_name=profile
+    )
     client: S3Client = session.client("s3", endpoint_url=endpoint, config=config)
     return client
 
