@@ -1,14 +1,13 @@
 """What a key may do: legal scopes, and which of them cover a need."""
 
-import re
 from collections.abc import Sequence
 
 from chalicelib.domain.errors import Rejected
+from chalicelib.domain.refs import is_legal
 
 ADMIN = "admin"  # implies every other
 DEPLOY = "deploy"
 PREDICT = "predict:"
-_LEGAL = re.compile(r"admin|deploy|predict:(\*|[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._-]{0,62})")
 
 
 def parse_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
@@ -18,7 +17,7 @@ def parse_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
     if not scopes:
         raise Rejected("scopes: give at least one of predict:NAME, predict:*, deploy, admin", code="bad_scope")
     for scope in scopes:
-        if not _LEGAL.fullmatch(scope):
+        if not _is_scope(scope):
             raise Rejected(
                 f"scopes: {scope!r} is no scope; use predict:NAME, predict:*, deploy or admin", code="bad_scope"
             )
@@ -35,3 +34,8 @@ def allows(scopes: Sequence[str], needed: str) -> bool:
     if ADMIN in scopes or needed in scopes:
         return True
     return needed.startswith(PREDICT) and PREDICT + "*" in scopes
+
+
+def _is_scope(scope: str) -> bool:
+    name = scope.removeprefix(PREDICT)
+    return scope in (ADMIN, DEPLOY) or (scope.startswith(PREDICT) and (name == "*" or is_legal(name)))

@@ -1,0 +1,123 @@
+"""What the gateway counts: short slices for the judge, totals for Prometheus, and a call when trouble shows."""
+
+import threading
+import time
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from chalicelib.domain.traffic import EDGES_MS, Traffic
+
+SLICE = 0.1  # seconds
+KEPT = 1800.0  # seconds
+_ERROR = 500
+_REJECTED = 400
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one deployment in one slice, or in all."""
+
+    slice: int = 0  # number of the slice since the epoch
+    requests: int = 0
+    errors: int = 0
+    rejected: int = 0
+    nonfinite: int = 0
+    milliseconds: float = 0.0
+    latencies: Counter[int] = field(default_factory=Counter)  # by index into EDGES_MS
+
+    def add(self, status: int, milliseconds: float, *, nonfinite: bool) -> None:
+        self.requests += 1
+        self.nonfinite += nonfinite
+        if status >= _ERROR:  # no latency: failing fast is not being fast
+            self.errors += 1
+            return
+        self.rejected += status >= _REJECTED
+        self.milliseconds += milliseconds
+        self.latencies[bisect_left(EDGES_MS, milliseconds)] += 1
+
+
+class Counters:
+    """Counts by deployment; written by the gateway's loop, read by any thread. Implements the Metrics port."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._rings: dict[str, deque[Tally]] = {}
+        self._totals: dict[tuple[str, str], Tally] = {}
+
+    def count(self, endpoint: str, deployment: str, status: int, milliseconds: float, *, nonfinite: bool) -> None:
+        """Add one request that a deployment had; `status` 502 or 504 stands for no answer."""
+        number = int(self._now() / SLICE)
+        with self._lock:
+            ring = self._rings.setdefault(deployment, deque())
+            if not ring or ring[-1].slice < number:
+                ring.append(Tally(number))
+                while ring[0].slice < number - KEPT / SLICE:
+                    ring.popleft()
+            ring[-1].add(status, milliseconds, nonfinite=nonfinite)
+            total = self._totals.setdefault((endpoint, deployment), Tally())
+            total.add(status, milliseconds, nonfinite=nonfinite)
+
+    def traffic(self, deployment_id: str, since: datetime) -> Traffic:
+        """Return what was counted for a deployment since then, to a tenth of a second, for up to half an hour."""
+        first = int(since.timestamp() / SLICE)
+        latencies = [0] * (len(EDGES_MS) + 1)
+        sums = [0, 0, 0, 0]
+        with self._lock:
+            for tally in _since(self._rings.get(deployment_id, deque()), first):
+                for index, count in enumerate((tally.requests, tally.errors, tally.rejected, tally.nonfinite)):
+                    sums[index] += count
+                for index, count in tally.latencies.items():
+                    latencies[index] += count
+        return Traffic(sums[0], sums[1], sums[2], sums[3], tuple(latencies))
+
+    def totals(self) -> dict[tuple[str, str], tuple[Traffic, float]]:
+        """Return all that was counted, and the latencies' sum in milliseconds, by (endpoint, deployment)."""
+        with self._lock:
+            return {key: (_traffic(tally), tally.milliseconds) for key, tally in self._totals.items()}
+
+    def forget(self, kept: frozenset[str]) -> None:
+        """Drop what was counted for deployments that are not among `kept` and had no request for half an hour."""
+        horizon = int((self._now() - KEPT) / SLICE)
+        with self._lock:
+            old = {id_ for id_, ring in self._rings.items() if id_ not in kept and ring[-1].slice < horizon}
+            self._rings = {id_: ring for id_, ring in self._rings.items() if id_ not in old}
+            self._totals = {key: tally for key, tally in self._totals.items() if key[1] not in old}
+
+
+class Throttle:
+    """Calls `act` at once for the first of many reports and once more after the last, at most one per `pause`."""
+
+    def __init__(self, act: Callable[[str, str], None], pause: float, later: Callable[..., object]) -> None:
+        self._act = act
+        self._pause = pause
+        self._later = later  # call_later of a loop
+        self._pending: dict[tuple[str, str], bool] = {}  # by subject: was it reported again in the pause?
+
+    def __call__(self, endpoint: str, deployment: str) -> None:
+        subject = (endpoint, deployment)
+        if subject in self._pending:
+            self._pending[subject] = True
+        else:
+            self._pending[subject] = False
+            self._later(self._pause, self._end_pause, subject)
+            self._act(endpoint, deployment)
+
+    def _end_pause(self, subject: tuple[str, str]) -> None:
+        if self._pending.pop(subject):
+            self(*subject)
+
+
+def _since(ring: deque[Tally], first: int) -> Iterator[Tally]:
+    for tally in reversed(ring):
+        if tally.slice < first:
+            return
+        yield tally
+
+
+def _traffic(tally: Tally) -> Traffic:
+    latencies = tuple(tally.latencies[index] for index in range(len(EDGES_MS) + 1))
+    return Traffic(tally.requests, tally.errors, tally.rejected, tally.nonfinite, latencies)

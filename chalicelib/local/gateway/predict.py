@@ -1,0 +1,146 @@
+"""Predict: choose a deployment by the split, forward, count, and say who answered.
+
+A prediction is safe to repeat, so a request that a replica doesn't answer is tried elsewhere: a canary's on stable, at
+once; a stable one's on another replica or the same one restarted, for a moment. Each failed try is counted against
+the deployment that failed, whether or not the caller notices.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from chalicelib.domain.deployment import Endpoint
+from chalicelib.local.gateway.answers import NONFINITE, stamp_of, stamped
+from chalicelib.local.gateway.counters import Counters
+from chalicelib.local.gateway.messages import Headers, Request, Response, error
+from chalicelib.local.gateway.routes import choose
+from chalicelib.local.gateway.upstream import Answer, Broken, Replicas, TimedOut
+
+NO_ANSWER = 502
+TOO_LATE = 504
+WAIT = 2.0  # seconds, for a restarted replica of the last deployment that can answer
+PAUSE = 0.05  # seconds between looks
+MAX_BROKEN = 2  # a request that breaks replicas isn't tried on and on
+PATIENCE = 1.0  # seconds after which a caller who gives up counts as a slow answer
+# Ours to set, a connection's own, or a secret that model code must not see.
+_OURS = frozenset((
+    b"host", b"connection", b"keep-alive", b"content-length", b"transfer-encoding", b"expect", b"te", b"trailer",
+    b"upgrade", b"authorization", b"proxy-authorization", b"cookie", b"x-request-id",
+))  # fmt: skip
+_ERROR = 500
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A request as replicas get it, and what it is about."""
+
+    endpoint: Endpoint
+    message: Sequence[bytes]
+    names: Headers  # of the request and the endpoint, for the answer
+    joins_body: bool  # who answered is said in the body, too
+
+
+class Predictor:
+    """Forwards predict requests of all endpoints; lives on the gateway's loop."""
+
+    def __init__(
+        self,
+        *,
+        sockets: Callable[[str], Sequence[Path]],
+        counters: Counters,
+        on_trouble: Callable[[str, str], None],
+        timeout: float,
+    ) -> None:
+        self._sockets = sockets
+        self._counters = counters
+        self._on_trouble = on_trouble
+        self._timeout = timeout
+        self.replicas = Replicas()
+
+    async def predict(self, forward: Forward, key: str) -> Response:
+        """Return the answer of the deployment that the split gives this request to, or of the one that stands in."""
+        chosen, stand_in = choose(forward.endpoint.split, key)
+        if not stand_in:
+            return await self._insist(forward, chosen)
+        return await self._try(forward, chosen) or await self._insist(forward, stand_in)
+
+    async def _try(self, forward: Forward, deployment: str) -> Response | None:
+        """Return a canary's answer; None when it gave none."""
+        sockets = self._sockets(deployment)
+        if not sockets:
+            self._count(forward, deployment, NO_ANSWER)
+            return None
+        try:
+            return await self._call(forward, deployment, sockets)
+        except Broken:
+            return None
+
+    async def _insist(self, forward: Forward, deployment: str) -> Response:
+        """Return the answer of the last deployment that can give one, waiting a moment for a replica."""
+        until = perf_counter() + WAIT
+        broken = 0
+        why = "no replica is ready"
+        while broken < MAX_BROKEN and (not broken or perf_counter() < until):
+            sockets = self._sockets(deployment)
+            try:
+                if sockets:
+                    return await self._call(forward, deployment, sockets)
+            except Broken as problem:
+                broken += 1
+                why = str(problem)
+            if perf_counter() >= until:
+                break
+            await asyncio.sleep(PAUSE)
+        if not broken:
+            self._count(forward, deployment, NO_ANSWER)
+        return _unanswered(deployment, why, forward)
+
+    async def _call(self, forward: Forward, deployment: str, sockets: Sequence[Path]) -> Response:
+        """Return a replica's answer, counted; raises Broken, counted as well."""
+        started = perf_counter()
+        try:
+            answer = await self.replicas.least_busy(sockets).call(forward.message, self._timeout)
+        except Broken:
+            self._count(forward, deployment, NO_ANSWER)
+            raise
+        except TimedOut:
+            self._count(forward, deployment, TOO_LATE)
+            return _late(deployment, self._timeout, forward)
+        except asyncio.CancelledError:  # the caller left
+            if (waited := perf_counter() - started) > PATIENCE:
+                self._counters.count(forward.endpoint.name, deployment, 200, waited * 1000, nonfinite=False)
+            raise
+        return self._receive(forward, deployment, answer, (perf_counter() - started) * 1000)
+
+    def _receive(self, forward: Forward, deployment: str, answer: Answer, milliseconds: float) -> Response:
+        said = dict(answer.headers)
+        nonfinite = said.get(NONFINITE, b"0") != b"0"
+        self._count(forward, deployment, answer.status, milliseconds, nonfinite=nonfinite)
+        stamp = stamp_of(said, deployment, forward.endpoint.deployments.get(deployment))
+        return stamped(answer, stamp, *forward.names, joins_body=forward.joins_body)
+
+    def _count(
+        self, forward: Forward, deployment: str, status: int, milliseconds: float = 0.0, *, nonfinite: bool = False
+    ) -> None:
+        self._counters.count(forward.endpoint.name, deployment, status, milliseconds, nonfinite=nonfinite)
+        if status >= _ERROR or nonfinite:
+            self._on_trouble(forward.endpoint.name, deployment)
+
+
+def message_of(request: Request, route: bytes, request_id: bytes) -> Sequence[bytes]:
+    """Return what a replica gets: the caller's headers, but for the connection's own and secrets, and the body."""
+    lines = [b"POST %s HTTP/1.1\r\nhost: replica\r\nx-request-id: %s\r\n" % (route, request_id)]
+    lines += [b"%s: %s\r\n" % pair for pair in request.headers if pair[0] not in _OURS]
+    lines.append(b"content-length: %d\r\n\r\n" % len(request.body))
+    return b"".join(lines), request.body
+
+
+def _unanswered(deployment: str, why: str, forward: Forward) -> Response:
+    message = f"deployment {deployment} gave no answer: {why}; try again"
+    return error(503, "no_answer", message, (b"retry-after", b"1"), *forward.names)
+
+
+def _late(deployment: str, timeout: float, forward: Forward) -> Response:
+    return error(504, "timed_out", f"deployment {deployment} did not answer within {timeout:g} s", *forward.names)

@@ -1,0 +1,123 @@
+"""What the gateway answers: predictions, its own metrics, and through the control plane everything else."""
+
+import asyncio
+import itertools
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from functools import partial
+from urllib.parse import unquote
+
+from chalicelib.domain.errors import NotFound, Rejected
+from chalicelib.domain.scopes import ADMIN, predict_scope
+from chalicelib.local.gateway.bodies import NATIVE, route_of
+from chalicelib.local.gateway.control import ControlPlane
+from chalicelib.local.gateway.counters import Counters
+from chalicelib.local.gateway.exposition import exposition_of
+from chalicelib.local.gateway.messages import Request, Response, error, refusal
+from chalicelib.local.gateway.predict import Forward, Predictor, message_of
+from chalicelib.local.gateway.routes import Routes
+from chalicelib.pipeline.keys import authenticate, require
+
+KEY = b"x-modeldrop-key"
+REQUEST_ID = b"x-modeldrop-request-id"
+_PREDICT = re.compile(r"/v1/endpoints/([^/]+)(?:/(predict|rawPredict)|:(predict|rawPredict))")
+_SANE_ID = re.compile(rb"[!-~]{1,128}")
+StoreEvent = Callable[[dict[str, str], bytes], int]
+
+
+class GatewayService:
+    """The public service. Every route needs a key, also those that don't exist."""
+
+    def __init__(
+        self, *, routes: Routes, predictor: Predictor, counters: Counters, control: ControlPlane | None, pool: Executor
+    ) -> None:
+        self._routes = routes
+        self._predictor = predictor
+        self._counters = counters
+        self._control = control
+        self._pool = pool
+        self._ids = map(f"{secrets.token_hex(6)}-{{}}".format, itertools.count(1))
+
+    def admit(self, request: Request) -> Response | None:
+        """Check the key before the body is read; return the refusal of a caller without a valid one."""
+        try:
+            request.caller = authenticate(request.get(b"authorization"), self._routes.key)
+        except Rejected as rejected:
+            return refusal(rejected)
+        return None
+
+    async def answer(self, request: Request) -> Response:
+        try:
+            return await self._dispatch(request)
+        except Rejected as rejected:
+            return refusal(rejected)
+
+    def _dispatch(self, request: Request) -> Awaitable[Response]:
+        path = unquote(request.path) if "%" in request.path else request.path
+        if call := _PREDICT.fullmatch(path):
+            return self._predict(request, call[1], raw=(call[2] or call[3]) == "rawPredict")
+        if path == "/metrics":
+            return self._metrics(request)
+        return self._ask_control(request)
+
+    async def _predict(self, request: Request, name: str, *, raw: bool) -> Response:
+        assert request.caller  # noqa: S101  # admitted
+        require(request.caller, predict_scope(name))
+        if request.method != "POST":
+            return _not_allowed(request, b"POST")
+        endpoint = self._routes.endpoint(name)
+        if endpoint is None:
+            raise NotFound(f"no endpoint is called {name!r}; GET /v1/endpoints lists those there are")
+        if not endpoint.split.weights:
+            awaited = f"its first rollout {endpoint.rollout}" if endpoint.rollout else "a version to be dropped"
+            message = f"endpoint {name!r} serves nothing yet; awaited: {awaited}"
+            return error(503, "not_serving_yet", message, (b"retry-after", b"5"))
+        route = NATIVE if raw else route_of(request)
+        id_ = self._id_of(request)
+        names = ((b"x-modeldrop-endpoint", name.encode()), (REQUEST_ID, id_))
+        forward = Forward(endpoint, message_of(request, route, id_), names, joins_body=route != NATIVE)
+        return await self._predictor.predict(forward, request.get(KEY))
+
+    async def _metrics(self, request: Request) -> Response:
+        assert request.caller  # noqa: S101  # admitted
+        require(request.caller, ADMIN)
+        if request.method not in ("GET", "HEAD"):
+            return _not_allowed(request, b"GET, HEAD")
+        body = exposition_of(self._counters.totals())
+        return Response(200, body, ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),))
+
+    async def _ask_control(self, request: Request) -> Response:
+        if self._control is None:
+            return error(404, "not_found", f"nothing is at {request.path}")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(self._control.answer, request))
+
+    def _id_of(self, request: Request) -> bytes:
+        given = request.fields.get(b"x-request-id", b"")
+        return given if _SANE_ID.fullmatch(given) else next(self._ids).encode()
+
+
+class StoreEvents:
+    """The loopback service that the store's webhook calls."""
+
+    PATH = "/internal/store-events"
+
+    def __init__(self, on_store_event: StoreEvent, pool: Executor) -> None:
+        self._on_store_event = on_store_event
+        self._pool = pool
+
+    def admit(self, request: Request) -> Response | None:
+        return None if request.path == self.PATH else error(404, "not_found", f"nothing is at {request.path}")
+
+    async def answer(self, request: Request) -> Response:
+        if request.method != "POST":  # MinIO asks with HEAD whether anybody listens
+            return Response(200) if request.method == "HEAD" else _not_allowed(request, b"POST")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
+        call = partial(self._on_store_event, headers, request.body)
+        return Response(await asyncio.get_running_loop().run_in_executor(self._pool, call))
+
+
+def _not_allowed(request: Request, allowed: bytes) -> Response:
+    message = f"{request.method} isn't possible at {request.path}; use {allowed.decode()}"
+    return error(405, "method_not_allowed", message, (b"allow", allowed))
