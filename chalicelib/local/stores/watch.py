@@ -36,8 +36,11 @@ class Webhook:
         return hmac.compare_digest((header or "").encode(), f"Bearer {self.token}".encode())
 
     def receive(self, body: bytes) -> Sequence[Look]:
-        """Return where to look after a posted event; raises Rejected."""
-        return parse_body(body)
+        """Return where to look after a posted event: nowhere, and a line in the log, if it isn't understood.
+
+        Answer 2xx then, too: MinIO sends a refused event for ever, and none after it.
+        """
+        return _readable(body)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class QueuePoll:
         self.queue.done(messages)  # only now: a hint that nobody took comes again
 
 
-def _readable(body: str) -> Sequence[Look]:
+def _readable(body: str | bytes) -> Sequence[Look]:
     try:
         return parse_body(body)
     except Rejected:
