@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 HELD_OUT = 500  # of 1797
+CLASSES = 10
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import ssl
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import digits
@@ -72,11 +72,16 @@ def quantile(values: Sequence[float], q: float) -> float:
     return ranked[min(len(ranked) - 1, max(0, -int(-q * len(ranked) // 1) - 1))]
 
 
-def read_answer(status: int, headers: Mapping[str, str], body: object) -> tuple[str, int | None, bool]:
-    """Return (version, digit, non-finite) from a response whose JSON is `body`."""
-    predictions = body.get("predictions") if isinstance(body, dict) else None
-    digit = digits.likeliest(predictions[0]) if status == OK and predictions else None
-    return headers.get("x-modeldrop-version", ""), digit, int(headers.get("x-modeldrop-nonfinite") or 0) > 0
+def read_answer(response: httpx.Response) -> tuple[str, int | None, bool]:
+    """Return (version, digit, non-finite); ValueError when a 200 isn't {"predictions": [[ten numbers]]} in JSON."""
+    version = response.headers.get("x-modeldrop-version", "")
+    if response.status_code != OK:
+        return version, None, False
+    body = response.json()
+    match body:
+        case {"predictions": [[*probabilities]]} if len(probabilities) == digits.CLASSES:
+            return version, digits.likeliest(probabilities), int(response.headers.get("x-modeldrop-nonfinite", 0)) > 0
+    raise ValueError(f"not one row of {digits.CLASSES} probabilities: {response.text[:200]}")
 
 
 @dataclass
@@ -93,10 +98,10 @@ class Load:
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load")
-        self.began = time.monotonic()
+        self._began: float | None = None
 
     def start(self) -> "Load":
-        self.began = time.monotonic()
+        self._began = time.monotonic()
         self._thread.start()
         return self
 
@@ -108,8 +113,13 @@ class Load:
         return sorted(self.answers, key=lambda a: a.at)
 
     @property
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
     def elapsed(self) -> float:
-        return time.monotonic() - self.began
+        """Seconds since the load began; 0 before."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
 
     async def _run(self) -> None:
         headers = {"Authorization": f"Bearer {self.key}"}
@@ -129,19 +139,11 @@ class Load:
         truth, at = int(self.questions.labels[index]), self.elapsed
         try:
             response = await client.post(self.url, json=question)
-            version, digit, nonfinite = read_answer(response.status_code, response.headers, response.json())
-        except (httpx.HTTPError, ValueError) as error:
-            self.answers.append(Answer(at, self.elapsed - at, 0, "", truth, error=f"{type(error).__name__}: {error}"))
+            version, digit, nonfinite = read_answer(response)
+        except (httpx.HTTPError, ValueError) as problem:
+            error = f"{type(problem).__name__}: {problem}"
+            self.answers.append(Answer(at, self.elapsed - at, 0, "", truth, error=error))
             return
-        self.answers.append(
-            Answer(
-                at,
-                self.elapsed - at,
-                response.status_code,
-                version,
-                truth,
-                digit,
-                nonfinite,
-                error="" if response.status_code == OK else response.text[:300],
-            )
-        )
+        error = "" if response.status_code == OK else response.text[:300]
+        seconds = self.elapsed - at
+        self.answers.append(Answer(at, seconds, response.status_code, version, truth, digit, nonfinite, error))

@@ -26,7 +26,7 @@ def fit(images: int = IMAGES, epochs: int = EPOCHS) -> tuple[DigitCNN, float]:
     model, pixels, labels = DigitCNN(), torch.from_numpy(learn.images[:images]), torch.from_numpy(learn.labels[:images])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(epochs):
-        for batch in torch.randperm(len(pixels)).split(64):
+        for batch in torch.split(torch.randperm(len(pixels)), 64):
             optimizer.zero_grad()
             cross_entropy(model(pixels[batch]), labels[batch]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
