@@ -6,7 +6,7 @@ import zipfile
 
 HANDLER = """
 def handle(data, context):
-    return [row["data"] for row in data]
+    return None if data is None else [row.get("data", row.get("body")) for row in data]
 """
 
 

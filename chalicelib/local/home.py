@@ -61,10 +61,5 @@ class Home:
         return self.root / "events.jsonl"
 
     @property
-    def lock(self) -> Path:
-        """Held by the one platform that runs in this folder."""
-        return self.root / "lock"
-
-    @property
     def logs(self) -> Path:
         return self.root / "logs"

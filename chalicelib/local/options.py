@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from chalicelib.domain.deploy import Bounds
 from chalicelib.local.home import Home
 
 
@@ -25,3 +26,4 @@ class UpOptions:
     min_requests: int | None = None
     keep_warm: timedelta | None = None
     quiet_period: timedelta | None = None
+    bounds: Bounds = field(default_factory=Bounds)
