@@ -5,14 +5,30 @@ from collections.abc import Callable
 from pydantic import BaseModel, ConfigDict, Field
 
 from chalicelib import openapi
+from chalicelib.answers import ANSWERS
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.refs import VersionRef
+from chalicelib.openapi import Operation
 from chalicelib.pipeline import keys, manage, views
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import ApiKey
 from chalicelib.routing import Json, Page, Routes, page, scopes_of
 
 routes = Routes("chalicelib.api")
+# Not answered here: predict must not pass through Chalice. The document lists it all the same.
+PREDICT = tuple(
+    Operation(
+        "POST",
+        path,
+        name,
+        "Call an endpoint.",
+        scope="predict",
+        answer="Prediction",
+        description="The body is what the model takes; `X-Modeldrop-Key` keeps a caller with one version.",
+        any_body=True,
+    )
+    for name, path in (("predict", "/v1/endpoints/{name}/predict"), ("predict_verb", "/v1/endpoints/{name}:predict"))
+)
 
 
 class _Bound:
@@ -195,9 +211,9 @@ def whoami() -> Json:
     return {"key_id": request.context["authorizer"]["key_id"], "scopes": scopes_of(request)}
 
 
-@routes.add("GET", "/openapi.json", "Show this document.", scope="")
+@routes.add("GET", "/openapi.json", "Show this document.", scope="", answer="Document")
 def show_document() -> Json:
-    return openapi.document([r.operation for r in routes.table], {})
+    return openapi.document([*(route.operation for route in routes.table), *PREDICT], ANSWERS)
 
 
 def _shown(key: ApiKey) -> dict[str, Json]:

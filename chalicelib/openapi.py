@@ -38,9 +38,10 @@ class Operation:
     scope: str = "read"
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
-    answer: str = "Object"
+    answer: str = ""
     status: int = 200
     description: str = ""
+    any_body: bool = False  # whatever the model takes
 
 
 class Problem(BaseModel):
@@ -87,6 +88,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "parameters": [*_path_parameters(operation.path), *_query_parameters(operation.query)],
         "responses": _responses(operation),
     }
+    if operation.any_body:
+        described["requestBody"] = {"required": True, "content": {"*/*": {}}}
     if operation.body:
         described["requestBody"] = {"required": True, "content": _json(operation.body.__name__)}
     return described

@@ -1,0 +1,203 @@
+"""What the control API answers, as schemas: for its OpenAPI document, and for the tests that hold the views to them.
+
+A sibling of `api`. Nothing is parsed by these at run time: the views make the JSON.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from chalicelib.domain.deployment import FleetState
+from chalicelib.domain.findings import ArtifactFormat, Finding, Verdict
+from chalicelib.domain.rollout import Judgement, Phase, Plan
+from chalicelib.domain.transition import Transition
+from chalicelib.domain.version import SealedFile
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class VersionStatus(Answer):
+    version_id: str
+    status: str
+
+
+class Model(Answer):
+    """A model and its versions; `status` as in Version."""
+
+    model_id: str
+    versions: list[VersionStatus]
+
+
+class Drop(Answer):
+    """One upload and its validation report.
+
+    `status` is uploading, rejected or validated. `missing` is what has not arrived yet; the ids are null where
+    the prefix is no legal MODEL_ID/VERSION_ID.
+    """
+
+    key_prefix: str
+    model_id: str | None
+    version_id: str | None
+    format: ArtifactFormat | None
+    verdict: Verdict
+    findings: list[Finding]
+    missing: list[str]
+    schema_: dict[str, Any] | None = Field(alias="schema")
+    digest: str | None
+    details: dict[str, Any]
+    status: str
+    seen: datetime
+
+
+class Version(Drop):
+    """A version, whole or on its way.
+
+    `status` is uploading, rejected, validated, registered or unservable; what follows `seen` is there from
+    registration on. `unservable` holds the model's own error when its first start failed.
+    """
+
+    registered: datetime | None = None
+    bytes: int | None = None
+    files: list[SealedFile] | None = None
+    unservable: str | None = None
+
+
+class Running(Answer):
+    """One deployment as the fleet sees it; `digest` is what its replicas answer."""
+
+    model_id: str
+    version_id: str
+    wanted_digest: str
+    state: FleetState
+    ready: int
+    digest: str
+    reason: str
+    restarts: int
+
+
+class RolloutSummary(Answer):
+    id: str
+    endpoint: str
+    model_id: str
+    version_id: str
+    canary: str
+    stable: str
+    phase: Phase
+    step: int
+    steps: list[int]
+    weight: int
+    paused: bool
+    reason: str
+    opened: datetime
+    ended: datetime | None
+
+
+class Rollout(RolloutSummary):
+    """A rollout, its plan, and its timeline with the oldest transition first."""
+
+    plan: Plan
+    timeline: list[Transition]
+
+
+class Counts(Answer):
+    """Traffic of the step's window; a quantile is null without samples and beyond the last bucket."""
+
+    requests: int
+    errors: int
+    rejected: int
+    nonfinite: int
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+class BothCounts(Answer):
+    canary: Counts
+    stable: Counts
+
+
+class OpenRollout(RolloutSummary):
+    """An open rollout with its live judgement."""
+
+    judgement: Judgement
+    traffic: BothCounts
+
+
+class Endpoint(Answer):
+    """An endpoint as it is: the split in force in percent, what runs, and its open rollout."""
+
+    name: str
+    owner: str
+    split: dict[str, int]
+    deployments: dict[str, Running]
+    promoted: str
+    previous: str
+    previous_until: datetime | None
+    rollout: OpenRollout | None
+    last_rollout: str
+
+
+class Key(Answer):
+    id: str
+    name: str
+    scopes: list[str]
+    created: datetime
+    revoked: datetime | None
+
+
+class MadeKey(Key):
+    """The only answer that holds the key itself."""
+
+    key: str
+
+
+class Caller(Answer):
+    key_id: str
+    scopes: list[str]
+
+
+class Document(BaseModel):
+    """An OpenAPI document."""
+
+    openapi: str
+
+
+class Prediction(BaseModel):
+    """What the model answered; its form is the model's. Headers name model, version, digest and deployment."""
+
+
+class Page(Answer):
+    """A part of a list; `next` is the `after` of the part behind it, null at the end."""
+
+    next: str | None
+
+
+class Models(Page):
+    models: list[Model]
+
+
+class Versions(Page):
+    versions: list[Version]
+
+
+class Drops(Page):
+    drops: list[Drop]
+
+
+class Endpoints(Page):
+    endpoints: list[Endpoint]
+
+
+class Rollouts(Page):
+    rollouts: list[RolloutSummary]
+
+
+class Keys(Page):
+    keys: list[Key]
+
+
+_LISTS = (Models, Versions, Drops, Endpoints, Rollouts, Keys)
+_SINGLE = (Model, Version, Rollout, Endpoint, Key, MadeKey, Caller, Document, Prediction)
+ANSWERS: dict[str, type[BaseModel]] = {model.__name__: model for model in (*_LISTS, *_SINGLE)}
