@@ -80,7 +80,8 @@ class App:
         if request.path in self._health and is_get:
             return self._health_response()
         if request.path == METRICS and is_get:
-            self._metrics.queue.set(self._served.engine.depth if self._served else 0)
+            self._metrics.queue.set(self._served.engine.waiting if self._served else 0)
+            self._metrics.running.set(self._served.engine.running if self._served else 0)
             return Response(200, self._metrics.text(), CONTENT_TYPE)
         allowed = self._allowed(request.path)
         if not allowed:

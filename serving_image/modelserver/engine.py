@@ -85,9 +85,10 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Job] = deque()
         self._is_busy = False
+        self.running = 0
 
     @property
-    def depth(self) -> int:
+    def waiting(self) -> int:
         return len(self._queue)
 
     def submit(self, job: Job) -> None:
@@ -122,6 +123,7 @@ class Engine:
     def _start_next(self) -> None:
         batch = next_batch(self._queue, self._max_batch)
         self._is_busy = bool(batch)
+        self.running = len(batch)
         for job in batch:
             job.is_running = True
         if batch:

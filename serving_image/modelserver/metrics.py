@@ -22,6 +22,7 @@ class ServingMetrics:
         self._rows = Histogram("modeldrop_batch_rows", "Rows in one call", buckets=ROWS, registry=self.registry)
         self._nonfinite = Counter("modeldrop_nonfinite", "Numbers that were not finite", registry=self.registry)
         self.queue = Gauge("modeldrop_queue_requests", "Requests that wait for the model", registry=self.registry)
+        self.running = Gauge("modeldrop_running_requests", "Requests in the model's call", registry=self.registry)
 
     def batch(self, rows: int, seconds: float) -> None:
         self._rows.observe(rows)

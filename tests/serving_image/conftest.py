@@ -207,7 +207,7 @@ def custom(custom_folder, models):
 
 @pytest.fixture(scope="session")
 def script_module():
-    import torch
+    import torch  # noqa: PLC0415 - seconds, and only where Torch is tested
 
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
@@ -215,7 +215,7 @@ def script_module():
 
 @pytest.fixture(scope="session")
 def script_folder(models, script_module):
-    import torch
+    import torch  # noqa: PLC0415 - seconds, and only where Torch is tested
 
     with pytest.warns((DeprecationWarning, FutureWarning)):
         torch.jit.save(torch.jit.trace(script_module, torch.zeros(1, 4)), models / "weights.pt")
