@@ -1,0 +1,199 @@
+"""The command line over the control API: what it says, and with which status it ends."""
+
+import json
+
+import pytest
+
+from chalicelib.domain.deployment import FleetState, Running
+from tests.api_caller import registered, rejected, rolling, stepping, uploading
+from tests.fakes_pipeline import traffic
+from tests.local.cli_platform import SmallPlatform, run
+
+
+@pytest.fixture
+def platform(tmp_path):
+    with SmallPlatform(tmp_path).serving() as serving:
+        yield serving
+
+
+def test_without_a_platform_it_says_how_to_get_one(tmp_path):
+    ended = run(tmp_path, "status")
+    assert (ended.exit_code, "modeldrop up" in ended.stderr, ended.stderr.count("\n")) == (4, True, 1)
+
+
+def test_a_platform_that_does_not_answer_is_unreachable(tmp_path):
+    (tmp_path / "connection.json").write_text('{"url": "http://127.0.0.1:1", "key": "k"}')
+    ended = run(tmp_path, "status")
+    assert (ended.exit_code, "http://127.0.0.1:1" in ended.stderr, ended.stderr.count("\n")) == (4, True, 1)
+
+
+def test_a_broken_connection_file_is_named(tmp_path):
+    (tmp_path / "connection.json").write_text("{")
+    ended = run(tmp_path, "status")
+    assert (ended.exit_code, str(tmp_path / "connection.json") in ended.stderr) == (4, True)
+
+
+def test_a_url_needs_its_key(tmp_path):
+    assert run(tmp_path, "--url", "https://localhost:1", "status").exit_code == 2
+
+
+def test_a_wrong_key_is_a_no_with_the_platforms_own_words(platform):
+    ended = platform.run("--key", "md_other", "status")
+    assert (ended.exit_code, ended.stderr) == (1, "modeldrop: this API key does not exist\n")
+
+
+def test_what_answers_something_else_is_no_platform(platform):
+    platform.answers["/v1/models"] = (200, {}, b"<html>")
+    assert platform.run("status").exit_code == 4
+
+
+def test_status_of_nothing_says_what_to_do(platform):
+    assert "modeldrop push" in platform.run("status").stdout
+
+
+def test_status_shows_versions_endpoints_rollouts_and_what_is_missing(platform):
+    rolling(platform.ports, "digits/1")
+    uploading(platform.ports, "faces/7/", "variables/variables.index")
+    rejected(platform.ports, "faces/8/")
+    shown = platform.run("status").stdout
+    for text in ("digits", "sha256:digits/1", "starting", "faces/7/", "variables/variables.index", "no 'serve' tag"):
+        assert text in shown
+
+
+def test_status_for_machines_is_one_json(platform):
+    rolling(platform.ports, "digits/1")
+    seen = json.loads(platform.run("status", "--json").stdout)
+    assert (seen["endpoints"][0]["name"], seen["versions"][0]["status"]) == ("digits", "registered")
+
+
+def test_status_reads_lists_to_their_end(platform):
+    for n in range(103):
+        registered(platform.ports, f"m{n:03}/1")
+    assert len(json.loads(platform.run("status", "--json").stdout)["versions"]) == 103
+
+
+def test_watch_shows_counts_the_verdict_and_the_samples_it_needs(platform):
+    stepping(platform.ports, "digits/1")
+    canary = platform.ports.fleet.deployments()[0]
+    platform.ports.metrics.seen[canary] = traffic(20, errors=3, ms=7)
+    shown = platform.run("watch", "digits", "--once").stdout
+    judged = json.loads(platform.run("watch", "digits", "--once", "--json").stdout)["rollout"]["judgement"]
+    for text in ("endpoint digits", "20", "canary", judged["outcome"]):
+        assert text in " ".join(shown.split())
+
+
+def test_watch_shows_why_a_deployment_failed(platform):
+    rolling(platform.ports, "digits/1")
+    canary = platform.ports.fleet.deployments()[0]
+    platform.ports.fleet.running[canary] = Running(FleetState.FAILED, reason="[Errno 2] weights.pt")
+    shown = platform.run("watch", "--once").stdout
+    assert "[Errno 2]" in " ".join(shown.split())
+
+
+def test_watch_of_an_endpoint_that_is_not_there_is_a_no(platform):
+    assert platform.run("watch", "nobody", "--once").exit_code == 1
+
+
+@pytest.mark.parametrize("command", ["promote", "abort", "rollback", "pause", "resume"])
+def test_steering_is_told_to_the_platform(platform, command):
+    rolling(platform.ports, "digits/1")
+    assert platform.run(command, "digits").exit_code == 0
+    assert platform.received[-1][0] == f"/v1/endpoints/digits/{command}"
+
+
+@pytest.mark.parametrize("command", ["promote", "abort", "rollback", "pause", "resume"])
+def test_steering_what_is_not_there_is_a_no(platform, command):
+    ended = platform.run(command, "nobody")
+    assert (ended.exit_code, "nobody" in ended.stderr) == (1, True)
+
+
+def test_a_registered_version_can_be_started(platform):
+    registered(platform.ports, "digits/1")
+    started = platform.run("start", "digits", "digits/1", "--json")
+    assert (started.exit_code, json.loads(started.stdout)["phase"]) == (0, "starting")
+
+
+def test_an_illegal_version_is_said_before_anything_is_asked(platform):
+    ended = platform.run("start", "digits", "digits/1/2")
+    assert (ended.exit_code, platform.received) == (1, [])
+
+
+def test_a_key_is_made_shown_once_listed_and_revoked(platform):
+    made = json.loads(platform.run("keys", "make", "ci", "--scope", "deploy", "--scope", "predict:a", "--json").stdout)
+    revoked = platform.run("keys", "revoke", made["id"])
+    listed = json.loads(platform.run("keys", "list", "--json").stdout)
+    assert (made["key"][:3], made["scopes"], revoked.exit_code) == ("md_", ["deploy", "predict:a"], 0)
+    assert (listed[0]["id"], listed[0]["revoked"] is not None) == (made["id"], True)
+
+
+def test_the_key_alone_is_on_stdout_for_a_script(platform):
+    assert platform.run("keys", "make", "ci", "--scope", "deploy").stdout.startswith("md_")
+
+
+def test_a_scope_that_does_not_exist_is_a_no(platform):
+    ended = platform.run("keys", "make", "ci", "--scope", "root")
+    assert (ended.exit_code, "root" in ended.stderr) == (1, True)
+
+
+def test_predict_sends_json_and_says_who_answered(platform):
+    platform.answers["/v1/endpoints/digits/predict"] = (200, {"X-Modeldrop-Version": "2"}, b'{"predictions": [1]}')
+    answered = platform.run("predict", "digits", '{"instances": [1]}', "--sticky-key", "me")
+    _, headers, body = platform.received[-1]
+    assert (answered.exit_code, json.loads(answered.stdout)) == (0, {"predictions": [1]})
+    assert "version: 2" in answered.stderr
+    assert (headers["content-type"], headers["x-modeldrop-key"], body) == (
+        "application/json",
+        "me",
+        b'{"instances": [1]}',
+    )
+
+
+def test_predict_sends_a_file_with_the_type_of_its_name(platform, tmp_path):
+    platform.answers["/v1/endpoints/digits/predict"] = (200, {}, b"[1]")
+    image = tmp_path / "seven.png"
+    image.write_bytes(b"\x89PNG")
+    answered = platform.run("predict", "digits", str(image), "--json")
+    assert json.loads(answered.stdout) == {"status": 200, "answered_by": {}, "body": [1]}
+    assert (platform.received[-1][1]["content-type"], platform.received[-1][2]) == ("image/png", b"\x89PNG")
+
+
+def test_predict_reads_stdin(platform):
+    platform.answers["/v1/endpoints/digits/predict"] = (200, {}, b"[1]")
+    platform.run("predict", "digits", "-", stdin=b"[7]")
+    assert platform.received[-1][2] == b"[7]"
+
+
+def test_predict_of_what_is_neither_file_nor_json_is_a_usage_error(platform):
+    assert platform.run("predict", "digits", "no-such-file.json").exit_code == 2
+
+
+def test_a_failed_prediction_is_a_no_that_shows_the_answer(platform):
+    platform.answers["/v1/endpoints/digits/predict"] = (500, {}, b'{"error": {"message": "division by zero"}}')
+    answered = platform.run("predict", "digits", "[1]")
+    assert (answered.exit_code, "division by zero" in answered.stdout) == (1, True)
+
+
+def log(platform, name, *lines):
+    folder = platform.home / "logs"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_logs_shows_the_newest_lines_of_each_replica(platform):
+    log(platform, "2-ab12-0.log", "one", "two", "three")
+    log(platform, "2-ab12-1.log", "four")
+    log(platform, "2-ab12-1-0.log", "another deployment's")
+    shown = platform.run("logs", "2-ab12", "-n", "2").stdout
+    assert shown == "2-ab12-0  two\n2-ab12-0  three\n2-ab12-1  four\n"
+
+
+def test_logs_of_an_endpoint_are_its_deployments(platform):
+    rolling(platform.ports, "digits/1")
+    deployment = platform.ports.fleet.deployments()[0]
+    log(platform, f"{deployment}-0.log", "loaded")
+    assert json.loads(platform.run("logs", "digits", "--json").stdout)["line"] == "loaded"
+
+
+def test_logs_that_are_not_there_are_a_no(platform):
+    rolling(platform.ports, "digits/1")
+    assert platform.run("logs", "digits").exit_code == 1
