@@ -5,6 +5,7 @@ import json
 import pytest
 
 from chalicelib.domain.deployment import FleetState, Running
+from chalicelib.pipeline.keys import make_key
 from tests.api_caller import registered, rejected, rolling, stepping, uploading
 from tests.fakes_pipeline import traffic
 from tests.local.cli_platform import SmallPlatform, run
@@ -22,7 +23,7 @@ def test_without_a_platform_it_says_how_to_get_one(tmp_path):
 
 
 def test_a_platform_that_does_not_answer_is_unreachable(tmp_path):
-    (tmp_path / "connection.json").write_text('{"url": "http://127.0.0.1:1", "key": "k"}')
+    (tmp_path / "connection.json").write_text('{"url": "http://127.0.0.1:1", "ca": "", "key": "k"}')
     ended = run(tmp_path, "status")
     assert (ended.exit_code, "http://127.0.0.1:1" in ended.stderr, ended.stderr.count("\n")) == (4, True, 1)
 
@@ -66,10 +67,10 @@ def test_status_for_machines_is_one_json(platform):
     assert (seen["endpoints"][0]["name"], seen["versions"][0]["status"]) == ("digits", "registered")
 
 
-def test_status_reads_lists_to_their_end(platform):
+def test_a_list_is_read_to_its_end(platform):
     for n in range(103):
-        registered(platform.ports, f"m{n:03}/1")
-    assert len(json.loads(platform.run("status", "--json").stdout)["versions"]) == 103
+        make_key(platform.ports.registry, platform.ports.clock, name=f"key {n}", scopes=["deploy"])
+    assert len(json.loads(platform.run("keys", "list", "--json").stdout)) == 103
 
 
 def test_watch_shows_counts_the_verdict_and_the_samples_it_needs(platform):

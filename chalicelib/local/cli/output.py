@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 Json = Any
 
 
-def console() -> Console:
+def console() -> "Console":
     """Return a console on the present stdout."""
+    from rich.console import Console  # noqa: PLC0415 - costs start-up time
+
     return Console(highlight=False)
 
 
@@ -20,8 +23,10 @@ def print_json(value: Json) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> "Table":
     """Return a table; what is None or "" shows as a dash."""
+    from rich.table import Table  # noqa: PLC0415 - costs start-up time
+
     made = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
     for column in columns:
         made.add_column(column, overflow="fold")

@@ -10,7 +10,6 @@ import typer
 
 import chalicelib
 from chalicelib.local.cli.exits import Ended, Status
-from chalicelib.local.options import UpOptions
 
 _DEMO = Path("examples", "digits", "demo.py")
 _STORES = ("auto", "embedded", "minio")
@@ -37,6 +36,9 @@ def up(
         raise Ended(Status.USAGE, "--cert and --key-file go together: give both or none")
     if store not in _STORES and not store.startswith(("http://", "https://")):
         raise Ended(Status.USAGE, f"--store {store}: give auto, embedded, minio or a URL")
+    from chalicelib.local.options import UpOptions  # noqa: PLC0415 - pydantic
+    from chalicelib.local.platform import run  # noqa: PLC0415 - loads servers and stores
+
     options = UpOptions(
         home=context.obj.home,
         store=store if store in _STORES else "auto",
@@ -52,8 +54,6 @@ def up(
         keep_warm=_seconds(keep_warm),
         quiet_period=_seconds(quiet_period),
     )
-    from chalicelib.local.platform import run  # noqa: PLC0415 - loads servers and stores
-
     run(options)
 
 

@@ -1,12 +1,11 @@
 """What the global options said, and the platform that they mean."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import BaseModel, ValidationError
 
 from chalicelib.local.cli.exits import Ended, Status
 from chalicelib.local.home import Home
@@ -15,12 +14,13 @@ from chalicelib.local.home import Home
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-class Connection(BaseModel):
+@dataclass(frozen=True)
+class Connection:
     """How to reach a platform; `up` writes it as home.connection. `ca` is a PEM file, "" for the system's own CAs."""
 
     url: str
-    ca: str = ""
     key: str
+    ca: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,15 @@ class Settings:
         if self.url:
             return Connection(url=self.url, ca=str(self.ca or ""), key=self.key)
         found = _read(self.home.connection)
-        return found.model_copy(update={"key": self.key or found.key, "ca": str(self.ca or found.ca)})
+        return replace(found, key=self.key or found.key, ca=str(self.ca or found.ca))
 
 
 def _read(path: Path) -> Connection:
     try:
-        return Connection.model_validate(json.loads(path.read_bytes()))
+        found = json.loads(path.read_bytes())
+        return Connection(str(found["url"]), str(found["key"]), str(found["ca"]))
     except FileNotFoundError:
         message = f"no platform was started here ({path} is missing): run `modeldrop up`, or give --url and --key"
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"{path} can't be read ({error}): run `modeldrop up` again, or give --url and --key"
     raise Ended(Status.UNREACHABLE, message)
