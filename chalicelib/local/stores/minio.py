@@ -18,7 +18,6 @@ from chalicelib.local.stores.seam import DROP, MODEL_STORE, REGION, Connected, w
 from chalicelib.local.stores.watch import Webhook
 
 _START = 60.0  # seconds
-_RELEASED = 10.0  # seconds that the MinIO of a killed platform may take to end
 _ARN = "arn:minio:sqs::MODELDROP:webhook"
 
 
@@ -34,11 +33,12 @@ def find_minio() -> Path:
 class MinIO:
     """A MinIO of our own. It posts the drop's events to `receiver` with `token`, later if nobody listens there.
 
-    A port of 0 takes the one of the last start, the first time a free one.
+    A port of 0 takes the one of the last start, the first time a free one. `patience`: seconds that the MinIO of a
+    killed platform may take to end.
     """
 
-    def __init__(self, home: Home, *, receiver: str, token: str, port: int = 0) -> None:
-        self._home, self._receiver, self._port = home, receiver, port
+    def __init__(self, home: Home, *, receiver: str, token: str, port: int = 0, patience: float = 10.0) -> None:
+        self._home, self._receiver, self._port, self._patience = home, receiver, port, patience
         self._webhook = Webhook(token)
         self._lock = -1
         self._child: Child | None = None
@@ -51,7 +51,7 @@ class MinIO:
     def start(self) -> Connected:
         """Start MinIO; see `Store.start`. Raises NotFound where there is no MinIO."""
         program = find_minio()
-        self._lock = _locked(self._home)
+        self._lock = _locked(self._home, self._patience)
         credentials, note = _credentials(self._home.credentials, self._port)
         address = f"127.0.0.1:{credentials.port}"
         self._child = Child.spawn(
@@ -107,11 +107,11 @@ class MinIO:
         )
 
 
-def _locked(home: Home) -> int:
+def _locked(home: Home, patience: float) -> int:
     """Return an open lock on the data folder. MinIO inherits it: it is free when both we and MinIO have ended."""
     home.make()
     lock = os.open(home.root / "minio.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + _RELEASED
+    deadline = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -54,21 +54,37 @@ class Credentials:
 
 
 def uploader_policy(drop: str) -> Mapping[str, Any]:
-    """Return a policy that allows what uploading takes, in the drop only."""
-    on_bucket = ["GetBucketLocation", "GetBucketVersioning", "ListBucket", "ListBucketVersions"]
-    on_objects = ["GetObject", "GetObjectVersion", "PutObject", "DeleteObject", "AbortMultipartUpload"]
-    uploads = ["ListBucketMultipartUploads"]
+    """Return a policy that allows what uploading takes, in the drop only.
+
+    Deleting an object hides it; its versions stay (MinIO takes the right to do the one for the other's, unless denied).
+    """
+    on_bucket = [
+        "GetBucketLocation",
+        "GetBucketVersioning",
+        "ListBucket",
+        "ListBucketVersions",
+        "ListBucketMultipartUploads",
+    ]
+    on_objects = [
+        "GetObject",
+        "GetObjectVersion",
+        "PutObject",
+        "DeleteObject",
+        "AbortMultipartUpload",
+        "ListMultipartUploadParts",
+    ]
     return {
         "Version": "2012-10-17",
         "Statement": [
-            _allow([*on_bucket, *uploads], f"arn:aws:s3:::{drop}"),
-            _allow([*on_objects, "ListMultipartUploadParts"], f"arn:aws:s3:::{drop}/*"),
+            _statement("Allow", on_bucket, f"arn:aws:s3:::{drop}"),
+            _statement("Allow", on_objects, f"arn:aws:s3:::{drop}/*"),
+            _statement("Deny", ["DeleteObjectVersion"], f"arn:aws:s3:::{drop}/*"),
         ],
     }
 
 
-def _allow(actions: list[str], resource: str) -> Mapping[str, Any]:
-    return {"Effect": "Allow", "Action": [f"s3:{action}" for action in actions], "Resource": [resource]}
+def _statement(effect: str, actions: list[str], resource: str) -> Mapping[str, Any]:
+    return {"Effect": effect, "Action": [f"s3:{action}" for action in actions], "Resource": [resource]}
 
 
 def make_uploader(address: str, credentials: Credentials, drop: str) -> None:

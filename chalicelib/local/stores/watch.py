@@ -84,8 +84,8 @@ class ListingPoll:
 class Watcher:
     """A thread that turns a store's hints into calls of `on_look(prefix)`, until it is stopped."""
 
-    def __init__(self, poll: Poll, on_look: OnLook) -> None:
-        self._poll, self._on_look = poll, on_look
+    def __init__(self, poll: Poll, on_look: OnLook, *, after_error: float = AFTER_ERROR) -> None:
+        self._poll, self._on_look, self._after_error = poll, on_look, after_error
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store-watcher", daemon=True)
 
@@ -102,5 +102,5 @@ class Watcher:
             try:
                 self._poll(self._on_look, self._stop)
             except Exception:  # a process loop goes on: hints may be lost, the platform may not
-                log.exception("the store's events can't be read; trying again in %g s", AFTER_ERROR)
-                self._stop.wait(AFTER_ERROR)
+                log.exception("the store's events can't be read; trying again in %g s", self._after_error)
+                self._stop.wait(self._after_error)
