@@ -78,7 +78,7 @@ def _folders(paths: Collection[str]) -> set[str]:
 
 
 def _loose(path: str) -> list[Finding]:
-    if path.endswith(".mar"):
+    if path.endswith(".mar") and not _NESTED.match(path):
         message, fix = "an archive is served only under the name model.mar", _ARCHIVED
         return [Finding("archive_name", path, message, f"build it under that name: {fix}", Severity.WARNING)]
     ending = next((e for e in _LOOSE if path.lower().endswith(e) and "/" not in path), None)

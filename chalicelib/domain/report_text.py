@@ -5,15 +5,14 @@ from dataclasses import asdict
 from typing import Any
 
 from chalicelib.domain.findings import Finding, Report
-from chalicelib.domain.refs import VersionRef, is_legal
+from chalicelib.domain.refs import VersionRef, has_legal_ids
 
 _SHOWN = 300  # characters of what an upload says of itself
 
 
 def ref_of(prefix: str) -> VersionRef | None:
     """Return the version that a prefix names; None where it names none legally."""
-    parts = prefix.removesuffix("/").split("/")
-    return VersionRef(*parts) if len(parts) == 2 and all(map(is_legal, parts)) else None  # noqa: PLR2004
+    return VersionRef.parse(prefix) if has_legal_ids(prefix) else None
 
 
 def as_json(report: Report) -> dict[str, Any]:

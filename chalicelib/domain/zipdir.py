@@ -21,6 +21,7 @@ _END64 = struct.Struct("<4sQ2H2I4Q")
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
 _ZIP64_EXTRA, _UNICODE_PATH_EXTRA = 0x0001, 0x7075
 _DIRECTORY_LIMIT = 32 * 2**20  # bytes
+_NEWEST_VERSION = 63  # of the format: past it Python refuses to read
 _TYPE_BITS, _REGULAR, _FOLDER = 0o170000, 0o100000, 0o040000
 _REBUILD = "build it again with torch-model-archiver, and upload the file as it came out"
 
@@ -146,10 +147,11 @@ def _entries(directory: bytes) -> Iterator[Entry]:
 
 
 def _entry(fields: tuple[int, ...], raw_name: bytes, extra: bytes) -> Entry:
-    flags, method, crc, packed, size, disk, attributes, offset = (fields[i] for i in (3, 4, 7, 8, 9, 13, 15, 16))
+    needs, flags, method, crc, packed, size = (fields[i] for i in (2, 3, 4, 7, 8, 9))
+    disk, attributes, offset = (fields[i] for i in (13, 15, 16))
     name = decode_name(raw_name, flags)
-    if disk:
-        raise ZipFault("bad_zip", name, "it is said to be on another disk")
+    if disk or needs > _NEWEST_VERSION:
+        raise ZipFault("bad_zip", name, "it is said to be on another disk or to need a newer zip format")
     size, packed, offset = resolve64(extra, [(size, _FULL32), (packed, _FULL32), (offset, _FULL32)], name)
     other = names_another(extra, name)
     return Entry(raw_name, name, flags, method, crc, packed, size, offset, attributes >> 16, other)

@@ -18,7 +18,7 @@ _DESCRIPTORS = {12: "<3I", 16: "<4s3I", 20: "<I2Q", 24: "<4sI2Q"}
 def walk(blocks: Iterable[bytes], directory: Directory) -> None:
     """Check the bytes of an archive against its directory, in one pass; raises ZipFault at the first disagreement."""
     source = _Source(blocks)
-    ends = [*(e.offset for e in directory.entries[1:]), directory.start]
+    ends = [*(e.offset for e in directory.entries), directory.start][1:]
     for entry, end in zip(directory.entries, ends, strict=True):
         if source.position != entry.offset:
             raise ZipFault("hidden_bytes", entry.name, "there are bytes before its header that belong to no entry")

@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 OWN = ("image_classifier", "image_segmenter", "object_detector", "text_classifier", "base_handler")
-_NAME = re.compile(r"(?P<module>[A-Za-z_][A-Za-z0-9_]*)(?:\.py)?(?::(?P<function>[A-Za-z_][A-Za-z0-9_]*))?\Z")
+# Whatever import_module finds as one module; a dot would make it a package.
+_NAME = re.compile(r"(?P<module>[^./:\\\0]+)(?:\.py)?(?::(?P<function>[^./:]+))?\Z")
 _HANDLE = "handle"
 
 

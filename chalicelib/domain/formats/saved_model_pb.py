@@ -9,24 +9,10 @@ from dataclasses import dataclass, field
 from chalicelib.domain.protobuf import LENGTH, VARINT, Field, Malformed, Wire, signed
 
 _ASSETS_COLLECTION = "saved_model_assets"
-# By their numbers in types.proto.
-_DTYPES: tuple[str, ...] = (
-    *("invalid", "float32", "float64", "int32", "uint8", "int16", "int8", "string", "complex64", "int64"),
-    *("bool", "qint8", "quint8", "qint32", "bfloat16", "qint16", "quint16", "uint16", "complex128", "float16"),
-    *(
-        "resource",
-        "variant",
-        "uint32",
-        "uint64",
-        "float8_e5m2",
-        "float8_e4m3fn",
-        "float8_e4m3fnuz",
-        "float8_e4m3b11fnuz",
-        "float8_e5m2fnuz",
-        "int4",
-    ),
-    *("uint4", "int2", "uint2"),
-)
+_DTYPE_NAMES = """invalid float32 float64 int32 uint8 int16 int8 string complex64 int64 bool qint8 quint8 qint32
+bfloat16 qint16 quint16 uint16 complex128 float16 resource variant uint32 uint64 float8_e5m2 float8_e4m3fn
+float8_e4m3fnuz float8_e4m3b11fnuz float8_e5m2fnuz int4 uint4 int2 uint2 float4_e2m1fn"""
+_DTYPES = _DTYPE_NAMES.split()  # by their numbers in types.proto
 
 
 @dataclass(frozen=True)
