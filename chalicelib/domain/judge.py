@@ -136,15 +136,15 @@ def _slower(q: float, canary: Traffic, stable: Traffic | None, thresholds: Thres
     ours, theirs = sum(canary.latencies), sum(stable.latencies) if stable else 0
     if stable is None or min(ours, theirs) < least:
         return Judgement(Outcome.PASS, "")
-    allowed = _limit_ms(stable.quantile_ms(q), thresholds)
-    canary_ms = canary.quantile_ms(q) or 0.0
-    said = f"canary p{q * 100:.0f} {canary_ms:.3g} ms, stable {stable.quantile_ms(q):.3g} ms"
-    # Stable's quantile is itself a guess: what fails must be slower than the most that it may be.
-    most = _limit_ms(stable.quantile_ms(min(1.0, q + 2 * sqrt(q * (1 - q) / theirs))), thresholds)
+    said = f"canary p{q * 100:.0f} {canary.quantile_ms(q):.3g} ms, stable {stable.quantile_ms(q):.3g} ms"
+    chance = sqrt(q * (1 - q))  # standard deviation of a quantile's rank, for one sample
+    # Both quantiles are guesses. What fails must be slower than the most that stable's may be.
+    most = _limit_ms(stable.quantile_ms(min(1.0, q + 2 * chance / sqrt(theirs))), thresholds)
     slow = Count(canary.slower_than(most), ours)
     if slow.bad >= LEAST_BAD and evidence_above(slow, 1 - q) >= log(ODDS):
         return Judgement(Outcome.FAIL, f"{said}: {slow.bad} of {ours} requests took longer than {most:.3g} ms")
-    if canary_ms <= allowed:
+    allowed = _limit_ms(stable.quantile_ms(q), thresholds)
+    if (canary.quantile_ms(q - chance / sqrt(ours)) or 0.0) <= allowed:
         return Judgement(Outcome.PASS, said)
     reason = f"{said}: above the {allowed:.3g} ms allowed, too few to say that it is slower"
     return Judgement(Outcome.INCONCLUSIVE, reason, samples_needed=max(least, ours // 2))

@@ -1,0 +1,151 @@
+"""How wishes are held within what the operator allows."""
+
+from datetime import timedelta
+
+import pytest
+
+from chalicelib.domain.deploy import Bounds, Settled, Wishes, may_deploy, settle, wishes_from
+from chalicelib.domain.deployment import Resources
+from chalicelib.domain.errors import Rejected
+from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.rollout import OnInconclusive, Plan, Thresholds
+
+REF = VersionRef("digits", "v2")
+NO_DEFAULTS = Wishes()
+OPEN_TO = Bounds(environment_names=("TOP_K", "APP_*", "LD_PRELOAD"))
+
+
+def settled(mapping, *, defaults=NO_DEFAULTS, bounds=OPEN_TO) -> Settled:
+    return settle(wishes_from(mapping), defaults, bounds, REF)
+
+
+def refusal(mapping) -> str:
+    with pytest.raises(Rejected) as caught:
+        settled(mapping)
+    assert caught.value.code == "past_bound"
+    return str(caught.value)
+
+
+def test_without_wishes_the_endpoint_is_the_models_and_all_else_the_defaults():
+    assert settled({}) == Settled("digits", Plan(), Resources())
+
+
+def test_every_wish_is_settled():
+    assert settled(
+        {
+            "endpoint": "numbers",
+            "steps": [10, 100],
+            "step_time": "2m",
+            "max_extensions": 5,
+            "on_inconclusive": "abort",
+            "start_timeout": "20m",
+            "keep_warm": "1h",
+            "thresholds": {"min_requests": 200, "max_error_share": 0.05},
+            "replicas": 2,
+            "memory_mb": 2048,
+            "environment": {"TOP_K": "5", "APP_MODE": "fast"},
+        }
+    ) == Settled(
+        "numbers",
+        Plan(
+            steps=(10, 100),
+            step_time=timedelta(minutes=2),
+            max_extensions=5,
+            on_inconclusive=OnInconclusive.ABORT,
+            start_timeout=timedelta(minutes=40),
+            keep_warm=timedelta(hours=1),
+            thresholds=Thresholds(min_requests=200, max_error_share=0.05),
+        ),
+        Resources(2, 2048, 1200.0, {"TOP_K": "5", "APP_MODE": "fast"}),
+    )
+
+
+def test_a_platform_may_be_started_with_other_defaults():
+    faster = Wishes(step_time=timedelta(seconds=4), replicas=2)
+    found = settled({"steps": [50, 100]}, defaults=faster)
+    assert found.plan == Plan(steps=(50, 100), step_time=timedelta(seconds=4))
+    assert found.resources.replicas == 2
+    assert settled({"step_time": 30}, defaults=faster).plan.step_time == timedelta(seconds=30)
+    assert settled({}, defaults=Plan(steps=(20, 100))).plan == Plan(steps=(20, 100))
+
+
+def test_the_operators_own_defaults_are_no_wishes():
+    beyond = Wishes(step_time=timedelta(seconds=1), replicas=9)
+    assert settled({}, defaults=beyond).resources.replicas == 9
+
+
+@pytest.mark.parametrize(
+    ("mapping", "replicas"), [({"min": 2, "max": 4}, 2), ({"max": 2}, 2), ({"min": 4}, 4), ({"replicas": 1}, 1)]
+)
+def test_a_range_begins_at_its_least(mapping, replicas):
+    assert settled(mapping, defaults=Wishes(replicas=3)).resources.replicas == replicas
+
+
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        ({"replicas": 5}, "replicas is 5, the operator allows at most 4"),
+        ({"min": 5}, "min is 5, the operator allows at most 4"),
+        ({"max": 5}, "max is 5, the operator allows at most 4"),
+        ({"memory_mb": 65537}, "memory_mb is 65537, the operator allows at most 65536"),
+        ({"step_time": 1}, "step_time is 0:00:01, the operator allows no less than 0:00:05"),
+        ({"step_time": "200h"}, "step_time is 8 days, 8:00:00, the operator allows at most 7 days, 0:00:00"),
+        ({"max_extensions": 101}, "max_extensions is 101, the operator allows at most 100"),
+        ({"start_timeout": "2h"}, "start_timeout is 2:00:00, the operator allows at most 1:00:00"),
+        ({"start_timeout": 0}, "start_timeout is 0:00:00, the operator allows no less than 0:00:01"),
+        ({"keep_warm": "25h"}, "keep_warm is 1 day, 1:00:00, the operator allows at most 1 day, 0:00:00"),
+        ({"thresholds": {"min_requests": 9}}, "thresholds.min_requests is 9, the operator allows no less than 10"),
+        (
+            {"thresholds": {"max_error_share": 0.2}},
+            "thresholds.max_error_share is 0.2, the operator allows at most 0.1",
+        ),
+        ({"thresholds": {"max_rejected_share": 0.6}}, "max_rejected_share is 0.6, the operator allows at most 0.5"),
+        ({"thresholds": {"max_nonfinite_share": 0.2}}, "max_nonfinite_share is 0.2, the operator allows at most 0.1"),
+        ({"thresholds": {"max_latency_ratio": 11}}, "max_latency_ratio is 11.0, the operator allows at most 10.0"),
+        ({"thresholds": {"latency_slack_ms": 1001}}, "latency_slack_ms is 1001.0, the operator allows at most 1000.0"),
+        ({"environment": {"DEBUG": "1"}}, "environment.DEBUG is not among the names that the operator allows"),
+    ],
+)
+def test_a_wish_past_a_bound_is_rejected_and_says_the_bound(mapping, said):
+    assert said in refusal(mapping)
+
+
+def test_every_wish_past_a_bound_is_told_at_once():
+    said = refusal({"replicas": 5, "memory_mb": 10**6, "environment": {"DEBUG": "1"}})
+    assert all(field in said for field in ("replicas", "memory_mb", "environment.DEBUG"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LD_PRELOAD",
+        "ld_preload",
+        "PYTHONPATH",
+        "AWS_SECRET_ACCESS_KEY",
+        "AIP_HTTP_PORT",
+        "MODELDROP_DIGEST",
+        "PATH",
+        "HOME",
+    ],
+)
+def test_loader_python_and_cloud_variables_are_never_a_drops_to_set(name):
+    every = Bounds(environment_names=("*",))
+    with pytest.raises(Rejected, match="never a drop's to set"):
+        settled({"environment": {name: "x"}}, bounds=every)
+
+
+def test_by_default_no_variable_is_allowed():
+    with pytest.raises(Rejected, match=r"allows \(none\)"):
+        settled({"environment": {"TOP_K": "5"}}, bounds=Bounds())
+
+
+@pytest.mark.parametrize("owner", [None, "digits"])
+def test_a_model_may_deploy_to_a_new_endpoint_and_to_its_own(owner):
+    may_deploy(owner, REF, "numbers", Bounds())
+
+
+def test_another_models_endpoint_needs_the_operators_grant():
+    with pytest.raises(Rejected, match="endpoint numbers belongs to model letters") as caught:
+        may_deploy("letters", REF, "numbers", Bounds(grants={"other": ("digits",), "numbers": ("words",)}))
+    assert caught.value.code == "not_your_endpoint"
+    may_deploy("letters", REF, "numbers", Bounds(grants={"numbers": ("words", "digits")}))

@@ -1,0 +1,75 @@
+"""Who answers a request: exact shares, sticky keys, back at once."""
+
+from itertools import pairwise
+from math import sqrt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.domain.errors import Rejected
+from chalicelib.domain.split import Split, assign, bucket
+
+weights = st.integers(0, 100)
+positions = st.floats(0, 100, exclude_max=True)
+keys = st.text(max_size=40)
+
+
+def at(weight: int) -> Split:
+    return Split.between("stable", "canary", weight, "r-1")
+
+
+@pytest.mark.parametrize("given_weights", [{"a": 99}, {"a": 60, "b": 50}, {"a": 120, "b": -20}, {"a": 0}])
+def test_weights_that_do_not_sum_to_100_are_refused(given_weights):
+    with pytest.raises(Rejected, match="don't sum to 100"):
+        Split(given_weights)
+
+
+@given(weights)
+def test_what_stable_and_canary_get_sums_to_100(weight):
+    assert sum(at(weight).weights.values()) == 100
+
+
+@given(keys, st.lists(weights, min_size=2, unique=True).map(sorted))
+def test_a_key_stays_with_the_canary_while_its_weight_grows(key, growing):
+    sides = [assign(at(weight), bucket(key, "r-1")) for weight in growing]
+    assert ("canary", "stable") not in pairwise(sides)
+
+
+@given(keys)
+def test_every_key_is_back_on_stable_when_the_weight_falls_to_0(key):
+    assert assign(at(0), bucket(key, "r-1")) == "stable"
+
+
+@given(positions)
+def test_the_canary_answers_everything_at_100(position):
+    assert assign(at(100), position) == "canary"
+
+
+@given(positions, weights)
+def test_a_position_below_the_weight_is_the_canarys(position, weight):
+    assert assign(at(weight), position) == ("canary" if position < weight else "stable")
+
+
+@given(positions, st.lists(st.integers(0, 20), min_size=1, max_size=5))
+def test_a_deployment_without_weight_never_answers(position, parts):
+    shares = {f"d{n}": part for n, part in enumerate(parts)} | {"rest": 100 - sum(parts)}
+    assert shares[assign(Split(shares), position)] > 0
+
+
+@pytest.mark.parametrize("weight", [1, 5, 25, 50, 99])
+def test_shares_of_many_keys_are_the_weights_within_chance(weight):
+    many = 20_000
+    canary = sum(assign(at(weight), bucket(f"user-{n}", "r-1")) == "canary" for n in range(many))
+    p = weight / 100
+    assert abs(canary - many * p) < 4.5 * sqrt(many * p * (1 - p))
+
+
+def test_another_rollout_draws_other_keys():
+    first = {n for n in range(1000) if bucket(f"user-{n}", "r-1") < 10}
+    second = {n for n in range(1000) if bucket(f"user-{n}", "r-2") < 10}
+    assert len(first & second) < len(first) / 2
+
+
+def test_a_split_without_deployments_names_nobody():
+    assert assign(Split(), 3.0) == ""
