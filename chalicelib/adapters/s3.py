@@ -17,9 +17,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.domain.errors import Gone
 from chalicelib.domain.objects import StoredObject
 from chalicelib.domain.version import PART_SIZE
-from chalicelib.pipeline.ports import Gone
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -32,3 +32,7 @@ class NotFound(Rejected):
 
 class Conflict(Exception):
     """A conditional write found another revision than it expected: gather again and decide anew."""
+
+
+class Gone(Exception):
+    """The very bytes that were listed are no longer there: list again."""

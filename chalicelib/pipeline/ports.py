@@ -7,14 +7,11 @@ from typing import Any, Protocol
 
 from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.deployment import Deployment, Running
+from chalicelib.domain.errors import Gone as Gone  # adapters raise it, verbs catch it  # noqa: PLC0414
 from chalicelib.domain.objects import StoredObject
 from chalicelib.domain.rollout import Plan
 from chalicelib.domain.traffic import Traffic
 from chalicelib.domain.transition import Transition
-
-
-class Gone(Exception):
-    """The very bytes that were listed are no longer there: list again."""
 
 
 class Bucket(Protocol):
