@@ -1,10 +1,13 @@
 """A real gateway over real replicas on Unix sockets, for the gateway's tests."""
 
+import contextlib
 import json
 import shutil
+import socket
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,7 +29,7 @@ from tests.fakes_registry import FakeRegistry
 
 @dataclass
 class Call:
-    """What a replica got, and what it answers; `drop` ends the connection without an answer."""
+    """What a replica got, and what it answers; `drop` ends the connection without an answer, `hang_up` after it."""
 
     path: str
     headers: dict[str, str]
@@ -35,6 +38,7 @@ class Call:
     answer: bytes = b'{"predictions": [1]}'
     answer_headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
     drop: bool = False
+    hang_up: bool = False  # after the answer, without having said so
 
 
 class Replica(ThreadingMixIn, UnixStreamServer):
@@ -43,18 +47,23 @@ class Replica(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, socket: Path, act: Callable[[Call], None] = lambda call: None) -> None:
-        self.socket_path = socket
+    def __init__(self, at: Path, act: Callable[[Call], None] = lambda call: None) -> None:
+        self.socket_path = at
         self.act = act
         self.calls: list[Call] = []
         self.connections = 0
-        super().__init__(str(socket), _Handler)
+        self.open: set[socket.socket] = set()
+        super().__init__(str(at), _Handler)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def close(self) -> None:
+        """End as a process does that crashes: with all its connections."""
         self.shutdown()
         self.server_close()
         self.socket_path.unlink(missing_ok=True)
+        for connection in list(self.open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -63,19 +72,26 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self):
         self.server.connections += 1
+        self.server.open.add(self.request)
         super().setup()
+
+    def finish(self):
+        self.server.open.discard(self.request)
+        with contextlib.suppress(OSError):  # it was ended while an answer was written
+            super().finish()
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         call = Call(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         self.server.calls.append(call)
         self.server.act(call)
-        self.close_connection = call.drop
+        self.close_connection = call.drop or call.hang_up
         if call.drop:
             return
         head = [f"HTTP/1.1 {call.status} X", *(f"{n}: {v}" for n, v in call.answer_headers.items())]
         head.append(f"Content-Length: {len(call.answer)}")
-        self.wfile.write("\r\n".join(head).encode() + b"\r\n\r\n" + call.answer)
+        with contextlib.suppress(OSError):  # the gateway gave up on us
+            self.wfile.write("\r\n".join(head).encode() + b"\r\n\r\n" + call.answer)
 
     def log_message(self, *args):
         """Tests are quiet."""
@@ -98,6 +114,8 @@ class World:
         self.folder = Path(tempfile.mkdtemp(prefix="gw-"))
         self.registry = FakeRegistry()
         self.replicas: dict[str, list[Replica]] = {}
+        self.extra_sockets: list[Path] = []
+        self.lookups = 0
         self.troubles: list[tuple[str, str]] = []
         now = datetime.now(UTC)
         self.ca, certificate, key = ensure_certificates(self.folder / "tls", ("localhost", "127.0.0.1"), now)
@@ -110,7 +128,8 @@ class World:
         self._sockets = 0
 
     def sockets(self, deployment: str) -> list[Path]:
-        return [replica.socket_path for replica in self.replicas.get(deployment, [])]
+        self.lookups += 1
+        return [*(replica.socket_path for replica in self.replicas.get(deployment, [])), *self.extra_sockets]
 
     def _on_trouble(self, endpoint: str, deployment: str) -> None:
         self.troubles.append((endpoint, deployment))
@@ -164,3 +183,11 @@ def code_of(response: httpx.Response) -> str:
 
 def _deployment(id_: str) -> Deployment:
     return Deployment(id_, "digits", VersionRef("digits", id_), f"sha256:configured-{id_}", "", Resources())
+
+
+def until(holds: Callable[[], bool], *, within: float = 20.0) -> None:
+    """Wait until it holds; the deadline is for liveness only."""
+    end = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < end, "it never came to hold"
+        time.sleep(0.01)

@@ -7,8 +7,7 @@ of microseconds without making Python objects; orjson is asked only when that fa
 import orjson
 import simdjson
 
-from chalicelib.domain.errors import Rejected
-from chalicelib.local.gateway.messages import Request
+from chalicelib.local.gateway.messages import BadBody, Request
 
 INSTANCES = b"/predict"  # {"instances": …} → {"predictions": …}
 NATIVE = b"/invocations"  # the model's own contract
@@ -17,11 +16,11 @@ _parser = simdjson.Parser()  # of the gateway's one loop; parsers can't be share
 
 
 def route_of(request: Request) -> bytes:
-    """Return the replica's route for a predict request; raises Rejected for malformed JSON."""
+    """Return the replica's route for a predict request; raises BadBody for malformed JSON."""
     if not is_json(request.get(b"content-type")):
         return NATIVE
     if not request.body:
-        raise Rejected('the body is empty; send a JSON object such as {"instances": [[1, 2]]}', code="bad_body")
+        raise BadBody('the body is empty; send a JSON object such as {"instances": [[1, 2]]}')
     try:
         return _route(_parser.parse(request.body))
     except (ValueError, RuntimeError):
@@ -40,16 +39,14 @@ def _parse_slowly(body: bytes) -> object:
         return orjson.loads(body)
     except orjson.JSONDecodeError as problem:
         place = f"line {problem.lineno}, column {problem.colno}"
-        raise Rejected(
-            f"the body is not JSON at {place}: {problem.msg.partition(': line')[0]}", code="bad_body"
-        ) from None
+        raise BadBody(f"the body is not JSON at {place}: {problem.msg.partition(': line')[0]}") from None
 
 
 def _route(document: object) -> bytes:
     if not isinstance(document, dict | simdjson.Object):
-        raise Rejected('the body is no JSON object; send one such as {"instances": [[1, 2]]}', code="bad_body")
+        raise BadBody('the body is no JSON object; send one such as {"instances": [[1, 2]]}')
     if "instances" not in document:
         return NATIVE
     if not isinstance(document["instances"], list | simdjson.Array):
-        raise Rejected('"instances" is no list; send one entry for each prediction', code="bad_body")
+        raise BadBody('"instances" is no list; send one entry for each prediction', "instances")
     return INSTANCES

@@ -58,14 +58,23 @@ class Response:
         return b"".join(lines)
 
 
-def error(status: int, code: str, message: str, *headers: tuple[bytes, bytes]) -> Response:
+class BadBody(Rejected):
+    """The body isn't what the route takes; `where` is its first bad field."""
+
+    def __init__(self, message: str, where: str = "body") -> None:
+        super().__init__(message, code="bad_request")
+        self.where = where
+
+
+def error(status: int, code: str, message: str, *headers: tuple[bytes, bytes], where: str = "") -> Response:
     """Return an error in the one shape that every error of ours has."""
-    body = orjson.dumps({"error": {"code": code, "message": message}})
-    return Response(status, body, (JSON, *headers))
+    problem = {"code": code, "message": message} | ({"where": where} if where else {})
+    return Response(status, orjson.dumps({"error": problem}), (JSON, *headers))
 
 
 def refusal(rejected: Rejected) -> Response:
     """Return what a caller is told about a mistake of theirs."""
     status = _STATUS.get(rejected.code, 400)
     challenge = ((b"www-authenticate", b"Bearer"),) if status == HTTPStatus.UNAUTHORIZED else ()
-    return error(status, rejected.code, str(rejected), *challenge)
+    where = rejected.where if isinstance(rejected, BadBody) else ""
+    return error(status, rejected.code, str(rejected), *challenge, where=where)

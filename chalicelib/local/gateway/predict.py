@@ -16,13 +16,13 @@ from chalicelib.local.gateway.answers import NONFINITE, stamp_of, stamped
 from chalicelib.local.gateway.counters import Counters
 from chalicelib.local.gateway.messages import Headers, Request, Response, error
 from chalicelib.local.gateway.routes import choose
-from chalicelib.local.gateway.upstream import Answer, Broken, Replicas, TimedOut
+from chalicelib.local.gateway.upstream import Answer, Broken, Replica, Replicas, TimedOut
 
 NO_ANSWER = 502
 TOO_LATE = 504
 WAIT = 2.0  # seconds, for a restarted replica of the last deployment that can answer
 PAUSE = 0.05  # seconds between looks
-MAX_BROKEN = 2  # a request that breaks replicas isn't tried on and on
+MAX_SENT = 2  # tries on stable: a request that breaks replicas isn't sent on and on
 PATIENCE = 1.0  # seconds after which a caller who gives up counts as a slow answer
 # Ours to set, a connection's own, or a secret that model code must not see.
 _OURS = frozenset((
@@ -67,44 +67,51 @@ class Predictor:
         return await self._try(forward, chosen) or await self._insist(forward, stand_in)
 
     async def _try(self, forward: Forward, deployment: str) -> Response | None:
-        """Return a canary's answer; None when it gave none."""
-        sockets = self._sockets(deployment)
-        if not sockets:
-            self._count(forward, deployment, NO_ANSWER)
-            return None
-        try:
-            return await self._call(forward, deployment, sockets)
-        except Broken:
-            return None
+        """Return a canary's answer; None when it gave none, which is counted."""
+        replica = self._pick(deployment, ())
+        if replica:
+            try:
+                return await self._call(forward, deployment, replica)
+            except Broken:
+                pass
+        self._count(forward, deployment, NO_ANSWER)
+        return None
 
     async def _insist(self, forward: Forward, deployment: str) -> Response:
         """Return the answer of the last deployment that can give one, waiting a moment for a replica."""
         until = perf_counter() + WAIT
-        broken = 0
+        failed: list[Path] = []
+        sent = 0
         why = "no replica is ready"
-        while broken < MAX_BROKEN and (not broken or perf_counter() < until):
-            sockets = self._sockets(deployment)
+        while sent < MAX_SENT and perf_counter() < until:
+            replica = self._pick(deployment, failed)
+            if replica is None or replica.socket in failed:
+                await asyncio.sleep(PAUSE)
+            if replica is None:
+                continue
             try:
-                if sockets:
-                    return await self._call(forward, deployment, sockets)
+                return await self._call(forward, deployment, replica)
             except Broken as problem:
-                broken += 1
+                failed.append(replica.socket)
                 why = str(problem)
-            if perf_counter() >= until:
-                break
-            await asyncio.sleep(PAUSE)
-        if not broken:
+                if problem.was_sent:
+                    sent += 1
+                    self._count(forward, deployment, NO_ANSWER)
+        if not sent:
             self._count(forward, deployment, NO_ANSWER)
         return _unanswered(deployment, why, forward)
 
-    async def _call(self, forward: Forward, deployment: str, sockets: Sequence[Path]) -> Response:
-        """Return a replica's answer, counted; raises Broken, counted as well."""
+    def _pick(self, deployment: str, failed: Sequence[Path]) -> Replica | None:
+        """Return the least busy ready replica, if possible one that hasn't failed this request."""
+        sockets = self._sockets(deployment)
+        untried = [socket for socket in sockets if socket not in failed]
+        return self.replicas.least_busy(untried or sockets) if sockets else None
+
+    async def _call(self, forward: Forward, deployment: str, replica: Replica) -> Response:
+        """Return a replica's answer, counted; raises Broken, which the caller counts."""
         started = perf_counter()
         try:
-            answer = await self.replicas.least_busy(sockets).call(forward.message, self._timeout)
-        except Broken:
-            self._count(forward, deployment, NO_ANSWER)
-            raise
+            answer = await replica.call(forward.message, self._timeout)
         except TimedOut:
             self._count(forward, deployment, TOO_LATE)
             return _late(deployment, self._timeout, forward)

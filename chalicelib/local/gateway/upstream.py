@@ -17,7 +17,11 @@ _INFORMATIONAL = range(100, 200)
 
 
 class Broken(Exception):
-    """The replica didn't take the connection, or ended it before its whole answer."""
+    """The replica didn't take the connection (then nothing `was_sent`), or ended it before its whole answer."""
+
+    def __init__(self, why: str, *, was_sent: bool = True) -> None:
+        super().__init__(why)
+        self.was_sent = was_sent
 
 
 class TimedOut(Exception):
@@ -136,7 +140,7 @@ class Replica:
     """One replica: its socket, the connections kept to it, and how many requests it has."""
 
     def __init__(self, socket: Path) -> None:
-        self._socket = str(socket)
+        self.socket = socket
         self._idle: list[Link] = []
         self.in_flight = 0
 
@@ -174,14 +178,14 @@ class Replica:
         loop = asyncio.get_running_loop()
         for _ in range(CONNECT_TRIES):
             try:
-                _, link = await loop.create_unix_connection(lambda: Link(self._idle), self._socket)
+                _, link = await loop.create_unix_connection(lambda: Link(self._idle), str(self.socket))
             except BlockingIOError:
                 await asyncio.sleep(CONNECT_PAUSE)
             except OSError as problem:
-                raise Broken(f"no connection: {problem}") from problem
+                raise Broken(f"no connection: {problem}", was_sent=False) from problem
             else:
                 return link
-        raise Broken("no connection: the replica accepts none")
+        raise Broken("no connection: the replica accepts none", was_sent=False)
 
 
 class Replicas:
