@@ -1,5 +1,6 @@
 """A zip's central directory, read by ranges, and the rules by which it has one reading or none."""
 
+import re
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ _ZIP64_EXTRA, _UNICODE_PATH_EXTRA = 0x0001, 0x7075
 _DIRECTORY_LIMIT = 32 * 2**20  # bytes
 _NEWEST_VERSION = 63  # of the format: past it Python refuses to read
 _TYPE_BITS, _REGULAR, _FOLDER = 0o170000, 0o100000, 0o040000
+_NOT_PLAIN = re.compile(r"[\\\0]|^[A-Za-z]:")
 _REBUILD = "build it again with torch-model-archiver, and upload the file as it came out"
 
 
@@ -178,7 +180,7 @@ def _extras(extra: bytes, where: str) -> Iterator[tuple[int, bytes]]:
 
 def _entry_faults(entry: Entry) -> Iterator[ZipFault]:
     if not _is_legal(entry.name):
-        message = "a name must be relative and plain: no '..', '.', empty part, backslash, colon or NUL"
+        message = "a name must be relative and plain: no '..', '.', empty part, backslash, NUL or drive"
         yield ZipFault("illegal_entry_name", entry.name[:200], message)
     if entry.has_other_name:
         yield ZipFault("illegal_entry_name", entry.name, "an extra field gives it a second name")
@@ -198,7 +200,7 @@ def _entry_faults(entry: Entry) -> Iterator[ZipFault]:
 
 def _is_legal(name: str) -> bool:
     parts = name.removesuffix("/").split("/")
-    return all(p not in ("", ".", "..") for p in parts) and not any(c in name for c in "\\\0:")
+    return all(p not in ("", ".", "..") for p in parts) and not _NOT_PLAIN.search(name)
 
 
 def _name_clashes(entries: tuple[Entry, ...]) -> Iterator[ZipFault]:

@@ -1,6 +1,7 @@
 """What torch-model-archiver writes passes; an archive that two readers could read differently doesn't."""
 
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from dataclasses import replace
@@ -119,6 +120,10 @@ def test_a_module_is_a_handler_when_torchserve_would_find_one(source):
         ("handle: int", "its classes: none"),
         ("print handle", "line 1"),
         ("(" * 5000, "doesn't parse"),
+        ("-" * 500_000 + "1", "doesn't parse"),
+        ("x" + ".x" * 300_000, "doesn't parse"),
+        ("1" + "+1" * 300_000, "doesn't parse"),
+        ("if a: ..." + "\nelif a: ..." * 2_000, "doesn't parse"),
     ],
 )
 def test_a_module_that_torchserve_would_refuse_says_why(source, reason):
@@ -262,6 +267,16 @@ def test_two_entries_over_the_same_bytes_are_rejected():
     archive = mar(extra={"aa": b"1" * 50, "bb": b"1" * 50})
     first = central(archive, b"aa") + 42
     assert codes(judged_mar(patched(archive, central(archive, b"bb") + 42, archive[first : first + 4]))) != []
+
+
+def test_a_large_entry_costs_no_memory():
+    archive = mar(extra={"zeros": bytes(64 * 2**20)})
+    tracemalloc.start()
+    report = judged_mar(archive)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert report.verdict is Verdict.ACCEPT
+    assert peak < 8 * 2**20
 
 
 def survives(archive):

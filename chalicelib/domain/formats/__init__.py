@@ -27,13 +27,14 @@ def judge_upload(upload: Upload, reader: Reader, limits: Limits = DEFAULTS) -> R
     layout = layout_findings(upload.paths, limit=limits.objects)
     if layout:
         return _report(upload, None, Judgement(layout))
+    found = [f for f in FORMATS if f.recognises(upload.paths)]
+    only = found[0] if len(found) == 1 else None
     declared = _declared(upload, reader, limits)
     if declared is not None and (declared.missing or _rejects(declared)):
-        return _report(upload, None, declared)
-    found = [f for f in FORMATS if f.recognises(upload.paths)]
+        return _report(upload, only, declared)
     judgement = _judge(found, upload, reader, limits)
     whole = _still_arriving(judgement, upload) if declared is None else _all_here(judgement, declared)
-    return _report(upload, found[0] if len(found) == 1 else None, whole)
+    return _report(upload, only, whole)
 
 
 def _judge(found: list[Format], upload: Upload, reader: Reader, limits: Limits) -> Judgement:

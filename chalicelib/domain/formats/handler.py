@@ -21,12 +21,11 @@ def why_not(source: bytes, function: str) -> str | None:
     """Return why TorchServe would find no handler in a module; None when it would."""
     try:
         with warnings.catch_warnings(action="ignore"):  # a handler's own escapes are no concern here
-            body = ast.parse(source).body
+            statements = list(_at_module_level(ast.parse(source).body))
     except SyntaxError as e:
         return f"it doesn't parse: line {e.lineno}: {e.msg}"
     except (ValueError, RecursionError, MemoryError) as e:
         return f"it doesn't parse: {e}"
-    statements = list(_at_module_level(body))
     if any(function in _bound(s) for s in statements):
         return None
     classes = [s for s in statements if isinstance(s, ast.ClassDef)]
