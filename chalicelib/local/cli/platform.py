@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import chalicelib
+from chalicelib.domain.split import WHOLE
 from chalicelib.local.cli.exits import Ended, Status
 
 _DEMO = Path("examples", "digits", "demo.py")
@@ -30,12 +31,14 @@ def up(
     min_requests: Annotated[int | None, typer.Option(min=1, help="Canary requests that a step needs.")] = None,
     keep_warm: Annotated[float | None, typer.Option(min=0, help="Seconds that the previous version stays.")] = None,
     quiet_period: Annotated[float | None, typer.Option(min=0, help="Seconds without a new file.")] = None,
+    bounds: Annotated[Path | None, typer.Option(help="YAML file: what a drop's deploy.yaml may ask for.")] = None,
 ) -> None:
     """Run the platform in the foreground; Ctrl-C drains and stops everything."""
     if (cert is None) != (key_file is None):
         raise Ended(Status.USAGE, "--cert and --key-file go together: give both or none")
     if store not in _STORES and not store.startswith(("http://", "https://")):
         raise Ended(Status.USAGE, f"--store {store}: give auto, embedded, minio or a URL")
+    from chalicelib.local.bounds_file import read_bounds  # noqa: PLC0415 - pydantic
     from chalicelib.local.options import UpOptions  # noqa: PLC0415 - pydantic
     from chalicelib.local.platform import run  # noqa: PLC0415 - loads servers and stores
 
@@ -53,6 +56,7 @@ def up(
         min_requests=min_requests,
         keep_warm=_seconds(keep_warm),
         quiet_period=_seconds(quiet_period),
+        **({"bounds": read_bounds(bounds)} if bounds else {}),
     )
     run(options)
 
@@ -74,6 +78,6 @@ def _percents(text: str) -> tuple[int, ...] | None:
         steps = tuple(int(part) for part in text.split(",")) if text else None
     except ValueError as error:
         raise Ended(Status.USAGE, f"--steps {text}: give whole percents, such as 5,25,50,100") from error
-    if steps and (list(steps) != sorted(set(steps)) or steps[0] < 1 or steps[-1] != 100):  # noqa: PLR2004 - percent
-        raise Ended(Status.USAGE, f"--steps {text}: give growing percents that end at 100")
+    if steps and (list(steps) != sorted(set(steps)) or len(steps) == 1 or steps[0] < 1 or steps[-1] != WHOLE):
+        raise Ended(Status.USAGE, f"--steps {text}: give two or more growing percents that end at 100")
     return steps

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from chalicelib.adapters.s3 import code_of, make_client
 from chalicelib.local.cli.exits import Ended, Status
 from chalicelib.local.home import Home
+from chalicelib.pipeline.ports import Gone
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -34,6 +35,8 @@ def said(where: str) -> Iterator[None]:
     """Say the store's refusals and absence in one line; raises Ended."""
     try:
         yield
+    except Gone as error:
+        raise Ended(Status.NOT_YET, f"{where}: an object changed while it was read; try again ({error})") from error
     except ClientError as error:
         raise Ended(Status.NO, f"{where}: the store refuses it ({code_of(error)}): {error}") from error
     except NoCredentialsError as error:

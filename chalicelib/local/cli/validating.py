@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,9 +10,6 @@ from chalicelib.domain.findings import Report, Verdict
 from chalicelib.local.cli.exits import Ended, Status
 from chalicelib.local.cli.output import print_json
 from chalicelib.local.cli.settings import AsJson, Settings
-
-if TYPE_CHECKING:
-    from chalicelib.adapters.s3 import S3Bucket
 
 _S3 = "s3://"
 
@@ -50,20 +47,16 @@ def status_of(verdicts: list[Verdict]) -> Status:
 
 def _reports(path: str, s3_endpoint: str, profile: str, settings: Settings) -> Iterator[Report]:
     if path.startswith(_S3):
+        from chalicelib.adapters.s3 import S3Bucket  # noqa: PLC0415 - boto3
+        from chalicelib.local.cli.storage import client_of, said  # noqa: PLC0415 - boto3
         from chalicelib.pipeline.audit import audit  # noqa: PLC0415 - formats are many modules
 
         name, _, prefix = path.removeprefix(_S3).partition("/")
-        yield from audit(_bucket(name, s3_endpoint, profile, settings), prefix)
+        with said(path):
+            yield from audit(S3Bucket(client_of(settings.home, s3_endpoint, profile), name), prefix)
     elif Path(path).exists():
         from chalicelib.local.local_files import audit_path  # noqa: PLC0415 - formats are many modules
 
         yield from audit_path(Path(path))
     else:
         raise Ended(Status.USAGE, f"{path}: there is no such file or folder")
-
-
-def _bucket(name: str, s3_endpoint: str, profile: str, settings: Settings) -> "S3Bucket":
-    from chalicelib.adapters.s3 import S3Bucket  # noqa: PLC0415 - boto3
-    from chalicelib.local.cli.storage import client_of  # noqa: PLC0415 - boto3
-
-    return S3Bucket(client_of(settings.home, s3_endpoint, profile), name)
