@@ -57,12 +57,12 @@ class Story:
             yield self
 
     def tell(self, state: str) -> None:
-        """Show a state that is waited in; where there is no terminal, once per change."""
-        if state != self._waiting:
-            self._waiting = state
-            self._spinner.update(f"{self._what}: {state}")
-            if not self.console.is_terminal:
-                self.say(f"{self._what}: {state}", style="dim")
+        """Show a state that is waited in: in the spinner, or as a line when more than its numbers changed."""
+        self._spinner.update(f"{self._what}: {state}")
+        line = f"{self._what}: {state.partition(' (')[0]}"
+        if line != self._waiting and not self.console.is_terminal:
+            self.say(line, style="dim")
+        self._waiting = line
 
 
 class Demo:
@@ -187,6 +187,8 @@ def conclude(story: Story, outcome: Outcome, summary: Path) -> int:
     summary.write_text(json.dumps(outcome.as_json(), indent=2) + "\n")
     story.console.print()
     story.console.print(as_table(outcome))
+    for each in outcome.drops:
+        story.console.print(f"{each.version} {_end(each.phase)}: {escape(each.reason)}")
     story.console.print(f"{outcome.requests:,} requests, {outcome.failed} failed; {outcome.seconds:.0f} s in all")
     for path in (*outcome.pictures, summary):
         story.console.print(f"  {path}", soft_wrap=True)

@@ -1,19 +1,22 @@
 """A steady load of real digits over HTTPS: what was asked, who answered, how long it took and whether it was right."""
 
-import asyncio
 import itertools
+import json
 import ssl
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.message import Message
+from http.client import HTTPException, HTTPSConnection
+from urllib.parse import urlsplit
 
 import digits
-import httpx
 
 OK = 200
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
+CONNECTIONS = 24
 
 
 @dataclass(frozen=True)
@@ -72,21 +75,24 @@ def quantile(values: Sequence[float], q: float) -> float:
     return ranked[min(len(ranked) - 1, max(0, -int(-q * len(ranked) // 1) - 1))]
 
 
-def read_answer(response: httpx.Response) -> tuple[str, int | None, bool]:
+def read_answer(status: int, headers: Mapping[str, str] | Message, body: bytes) -> tuple[str, int | None, bool]:
     """Return (version, digit, non-finite); ValueError when a 200 isn't {"predictions": [[ten numbers]]} in JSON."""
-    version = response.headers.get("x-modeldrop-version", "")
-    if response.status_code != OK:
+    version = headers.get("x-modeldrop-version") or ""
+    if status != OK:
         return version, None, False
-    body = response.json()
-    match body:
+    match json.loads(body):
         case {"predictions": [[*probabilities]]} if len(probabilities) == digits.CLASSES:
-            return version, digits.likeliest(probabilities), int(response.headers.get("x-modeldrop-nonfinite", 0)) > 0
-    raise ValueError(f"not one row of {digits.CLASSES} probabilities: {response.text[:200]}")
+            return version, digits.likeliest(probabilities), int(headers.get("x-modeldrop-nonfinite") or 0) > 0
+    raise ValueError(f"not one row of {digits.CLASSES} probabilities: {body[:200]!r}")
 
 
 @dataclass
 class Load:
-    """Sends `rate` requests a second, each when its time has come however slow the earlier ones are, until stopped."""
+    """Sends `rate` requests a second over kept-alive connections until stopped.
+
+    Each is sent when its time has come; when all connections wait for answers, what is due waits for the next free
+    one, as it would in an app with a connection pool.
+    """
 
     url: str
     ca: str
@@ -97,53 +103,56 @@ class Load:
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load")
+        self._numbers = itertools.count()
+        self._trust = ssl.create_default_context(cafile=self.ca or None)
+        self._threads = [threading.Thread(target=self._run, name=f"load-{i}") for i in range(CONNECTIONS)]
         self._began: float | None = None
 
     def start(self) -> "Load":
         self._began = time.monotonic()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def stop(self) -> Sequence[Answer]:
         """Send no more, wait for the open requests and return all answers in the order of their sending."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
         return sorted(self.answers, key=lambda a: a.at)
 
     @property
     def is_running(self) -> bool:
-        return self._thread.is_alive()
+        return self._began is not None and not self._stop.is_set()
 
     @property
     def elapsed(self) -> float:
         """Seconds since the load began; 0 before."""
         return 0.0 if self._began is None else time.monotonic() - self._began
 
-    async def _run(self) -> None:
-        headers = {"Authorization": f"Bearer {self.key}"}
-        trust = ssl.create_default_context(cafile=self.ca)
-        async with (
-            httpx.AsyncClient(headers=headers, verify=trust, timeout=TIMEOUT_S) as client,
-            asyncio.TaskGroup() as open_,
-        ):
-            for number in itertools.count():
-                await asyncio.sleep(max(0.0, number / self.rate - self.elapsed))
-                if self._stop.is_set():
-                    return
-                open_.create_task(self._ask(client, number % len(self.questions.labels)))
+    def _run(self) -> None:
+        where = urlsplit(self.url)
+        connection = HTTPSConnection(where.netloc, timeout=TIMEOUT_S, context=self._trust)
+        while True:
+            number = next(self._numbers)
+            if self._stop.wait(max(0.0, number / self.rate - self.elapsed)):
+                connection.close()
+                return
+            self.answers.append(self._ask(connection, where.path, number % len(self.questions.labels)))
 
-    async def _ask(self, client: httpx.AsyncClient, index: int) -> None:
-        question = {"instances": [self.questions.images[index].tolist()]}
+    def _ask(self, connection: HTTPSConnection, path: str, index: int) -> Answer:
+        question = json.dumps({"instances": [self.questions.images[index].tolist()]})
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         truth, at = int(self.questions.labels[index]), self.elapsed
         try:
-            response = await client.post(self.url, json=question)
-            version, digit, nonfinite = read_answer(response)
-        except (httpx.HTTPError, ValueError) as problem:
-            error = f"{type(problem).__name__}: {problem}"
-            self.answers.append(Answer(at, self.elapsed - at, 0, "", truth, error=error))
-            return
-        error = "" if response.status_code == OK else response.text[:300]
-        seconds = self.elapsed - at
-        self.answers.append(Answer(at, seconds, response.status_code, version, truth, digit, nonfinite, error))
+            connection.request("POST", path, question, headers)
+            response = connection.getresponse()
+            body = response.read()
+            seconds = self.elapsed - at
+            version, digit, nonfinite = read_answer(response.status, response.headers, body)
+        except (OSError, HTTPException, ValueError) as problem:
+            connection.close()  # the next request opens a new one
+            return Answer(at, self.elapsed - at, 0, "", truth, error=f"{type(problem).__name__}: {problem}")
+        error = "" if response.status == OK else body[:300].decode(errors="replace")
+        return Answer(at, seconds, response.status, version, truth, digit, nonfinite, error)

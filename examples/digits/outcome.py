@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from load import Tally
-from rich.markup import escape
 from rich.table import Table
 
 WANTED: Mapping[str, str] = {"v1": "promoted", "v2": "promoted", "v3": "rolled_back"}
@@ -85,12 +84,13 @@ def _wrong_answers(outcome: Outcome) -> list[str]:
 
 
 def as_table(outcome: Outcome) -> Table:
-    """Return what happened to each version as a table for a terminal."""
-    table = Table(title="What happened", title_justify="left", pad_edge=False)
+    """Return what happened to each version as a table that fits a terminal of 80 columns."""
+    table = Table(
+        title="What happened", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     for column in ("version", "format", "end"):
         table.add_column(column, no_wrap=True)
-    table.add_column("why", ratio=1)
-    for column in ("took", "requests", "failed", "NaN", "accuracy", "p95"):
+    for column in ("took", "requests", "failed", "NaN", "right", "p95"):
         table.add_column(column, justify="right", no_wrap=True)
     for each in outcome.drops:
         table.add_row(*_row(each, outcome.tallies.get(each.version)))
@@ -100,7 +100,7 @@ def as_table(outcome: Outcome) -> Table:
 def _row(each: Dropped, seen: Tally | None) -> Sequence[str]:
     good = each.phase == WANTED.get(each.version)
     end = f"[{'green' if good else 'red'}]{each.phase.replace('_', ' ')}[/]"
-    said = (each.version, each.format, end, escape(each.reason), f"{each.seconds:.1f} s")
+    said = (each.version, each.format, end, f"{each.seconds:.0f} s")
     if seen is None:
         return (*said, "0", "", "", "", "")
     counts = (f"{seen.requests:,}", str(seen.failed), str(seen.nonfinite))

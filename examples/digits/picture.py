@@ -25,6 +25,7 @@ COLOURS = ("#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9")
 INK, QUIET, GRID = "#1f2933", "#66727f", "#e4e8ec"
 TROUBLE, FAILED = "#D55E00", "#000000"
 BIN_S = 1.0
+CROWDED = 0.17  # of the axis: two names side by side
 Values = NDArray[np.floating[Any]]
 
 
@@ -107,7 +108,7 @@ def draw(scene: Scene) -> Figure:
         _draw_latency(axes[2], drawn)
         for axis in axes:
             _quieten(axis, float(drawn.edges[-1]))
-        _draw_moments(axes, scene.moments)
+        _draw_moments(axes, scene.moments, float(drawn.edges[-1]))
         axes[2].set_xlabel("seconds since the first request", color=QUIET)
     return figure
 
@@ -140,7 +141,7 @@ def _draw_shares(axis: Axes, drawn: Series, scene: Scene) -> None:
     _draw_splits(axis, scene.splits, list(drawn.shares), float(drawn.edges[-1]))
     axis.set_ylim(0, 100)
     axis.set_yticks([0, 25, 50, 75, 100], ["0", "25", "50", "75", "100 %"])
-    _title(axis, "who answered, share of requests", ("╌╌ the split that was asked for", QUIET), lift=24)
+    _title(axis, "who answered, share of requests", ("╌╌ the split that was asked for", QUIET), lift=34)
 
 
 def _draw_splits(axis: Axes, splits: Sequence[Asked], versions: Sequence[str], end: float) -> None:
@@ -162,7 +163,8 @@ def _name_area(axis: Axes, name: str, area: tuple[Values, Values, Values], colou
     i = thick[len(thick) // 2]
     middle = (edges[i], (top[i] + bottom[i]) / 2)
     if top[i] - bottom[i] >= 30:
-        axis.text(*middle, name, ha="center", va="center", color="white", weight="bold", size=13)
+        plate = {"boxstyle": "round,pad=0.3", "fc": colour, "ec": "none"}  # lines pass behind the name
+        axis.text(*middle, name, ha="center", va="center", color="white", weight="bold", size=13, bbox=plate)
         return
     axis.annotate(
         name,
@@ -228,17 +230,19 @@ def _quieten(axis: Axes, end: float) -> None:
     axis.spines["bottom"].set_color(GRID)
 
 
-def _draw_moments(axes: Any, moments: Sequence[Moment]) -> None:
-    for moment in moments:
+def _draw_moments(axes: Any, moments: Sequence[Moment], end: float) -> None:
+    """Draw a line for each moment: a drop's name stands right of its line, an end's left of it."""
+    for i, moment in enumerate(moments):
         for axis in axes:
             axis.axvline(moment.at, color=INK, linewidth=1, linestyle=(0, (1, 2)) if moment.is_drop else "-")
+        is_crowded = not moment.is_drop and i > 0 and moment.at - moments[i - 1].at < CROWDED * end
         axes[0].annotate(
             moment.text,
             (moment.at, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(0, 4),
+            xytext=(-2 if moment.is_drop else 2, 17 if is_crowded else 4),
             textcoords="offset points",
-            ha="center",
+            ha="left" if moment.is_drop else "right",
             va="bottom",
             color=INK,
             weight="normal" if moment.is_drop else "bold",

@@ -10,7 +10,7 @@ from platform_here import Control, Platform
 
 ENDPOINT = MODEL = "digits"
 OPEN = ("starting", "stepping")
-LOOK_EVERY_S = 0.25
+LOOK_EVERY_S = 0.4
 DEADLINE_S = 150
 
 
@@ -35,10 +35,13 @@ class Watch:
             self.platform.check()
             endpoint = self.control.get(f"/v1/endpoints/{ENDPOINT}")
             self._remember_split(endpoint)
-            found = self._rollout(version)
-            if found and found["phase"] not in OPEN:
+            live = (endpoint or {}).get("rollout")
+            if live and live["version_id"] == version:
+                state = describe(live)
+            elif (found := self._rollout(version)) and found["phase"] not in OPEN:
                 return found
-            state = describe(endpoint, found) if found else self._arrival(version)
+            else:
+                state = self._arrival(version)
             tell(state)
             time.sleep(LOOK_EVERY_S)
         raise NotRolledOut(f"{version} came to no end within {DEADLINE_S} s; last seen: {state}")
@@ -58,7 +61,7 @@ class Watch:
         if seen["status"] in {"rejected", "unservable"}:
             said = "; ".join(finding["message"] for finding in seen["findings"])
             raise NotRolledOut(f"{version} is {seen['status']}: {said or seen.get('unservable', '')}")
-        return f"{seen['status']}" + (f"; missing {', '.join(seen['missing'])}" if seen["missing"] else "")
+        return str(seen["status"]) + (f"; missing {', '.join(seen['missing'])}" if seen["missing"] else "")
 
     def _remember_split(self, endpoint: Mapping[str, Any] | None) -> None:
         weights = weights_by_version(endpoint) if endpoint else {}
@@ -72,11 +75,10 @@ def weights_by_version(endpoint: Mapping[str, Any]) -> dict[str, int]:
     return {versions.get(i, i): int(weight) for i, weight in endpoint["split"].items()}
 
 
-def describe(endpoint: Mapping[str, Any] | None, rollout: Mapping[str, Any]) -> str:
-    """Say where an open rollout is, in words that change only when it moves on."""
-    live = (endpoint or {}).get("rollout")
-    if rollout["phase"] == "starting" or not live:
+def describe(live: Mapping[str, Any]) -> str:
+    """Say where an open rollout is; what stands in brackets changes with every request."""
+    if live["phase"] == "starting":
         return "starting and load testing its deployment"
     judged = live["judgement"]
-    needed = f"; {judged['samples_needed']} more requests needed" if judged.get("samples_needed") else ""
-    return f"at {live['weight']} %: {judged['outcome']}{needed}"
+    needed = f", {judged['samples_needed']} more requests needed" if judged.get("samples_needed") else ""
+    return f"canary at {live['weight']} % ({judged['outcome']}{needed})"
