@@ -15,12 +15,13 @@ from chalicelib.domain.rollout import Judgement, Outcome, Thresholds
 from chalicelib.domain.split import WHOLE
 from chalicelib.domain.traffic import Traffic
 
-# A check wrongly fails a canary that isn't worse at most once in so many steps, however often it is looked at.
+# A check wrongly fails a canary that isn't worse at most once in so many steps, however often it is looked at: with
+# five checks that can fail and three steps that are judged, at most 1.5 % of rollouts.
 ODDS = 1000.0
 LEAST_BAD = 3  # one blip of the network can take two requests with it
 LEAST_STABLE = 20  # requests of stable in the window, to compare with
-LEAST_MEDIAN = 20  # latencies on each side
-LEAST_TAIL = 60
+LEAST_MEDIAN = 20  # latencies on each side, to fail for p50
+LEAST_TAIL = 60  # for p95
 SICK_SHARE = 0.2  # of stable's requests
 _SICK_ODDS = 20.0
 
@@ -131,23 +132,23 @@ def _tail(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Ju
 def _slower(q: float, canary: Traffic, stable: Traffic | None, thresholds: Thresholds, least: int) -> Judgement:
     """Compare a quantile: fail when too many canary requests are slower than stable's, the ratio and the slack.
 
-    Where there are too few samples this check says nothing; `_samples` asks for what a step needs.
+    With fewer than `least` samples on either side it never fails; without any it says nothing.
     """
     ours, theirs = sum(canary.latencies), sum(stable.latencies) if stable else 0
-    if stable is None or min(ours, theirs) < least:
+    if stable is None or not ours or not theirs:
         return Judgement(Outcome.PASS, "")
     said = f"canary p{q * 100:.0f} {canary.quantile_ms(q):.3g} ms, stable {stable.quantile_ms(q):.3g} ms"
     chance = sqrt(q * (1 - q))  # standard deviation of a quantile's rank, for one sample
     # Both quantiles are guesses. What fails must be slower than the most that stable's may be.
     most = _limit_ms(stable.quantile_ms(min(1.0, q + 2 * chance / sqrt(theirs))), thresholds)
     slow = Count(canary.slower_than(most), ours)
-    if slow.bad >= LEAST_BAD and evidence_above(slow, 1 - q) >= log(ODDS):
+    if min(ours, theirs) >= least and evidence_above(slow, 1 - q) >= log(ODDS):
         return Judgement(Outcome.FAIL, f"{said}: {slow.bad} of {ours} requests took longer than {most:.3g} ms")
     allowed = _limit_ms(stable.quantile_ms(q), thresholds)
     if (canary.quantile_ms(q - chance / sqrt(ours)) or 0.0) <= allowed:
         return Judgement(Outcome.PASS, said)
     reason = f"{said}: above the {allowed:.3g} ms allowed, too few to say that it is slower"
-    return Judgement(Outcome.INCONCLUSIVE, reason, samples_needed=max(least, ours // 2))
+    return Judgement(Outcome.INCONCLUSIVE, reason, samples_needed=max(least - ours, ours // 2, 1))
 
 
 def _limit_ms(stable_ms: float | None, thresholds: Thresholds) -> float:

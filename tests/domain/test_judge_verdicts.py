@@ -137,6 +137,12 @@ def test_a_slower_canary_fails_once_both_sides_have_samples(canary, stable, outc
     assert judge(canary, stable, USUAL).outcome == outcome
 
 
+def test_few_samples_never_pass_a_canary_that_looks_slower():
+    few = Thresholds(min_requests=10)
+    assert judge(took(100, times=10), took(20, times=200), few).outcome == "inconclusive"
+    assert judge(took(20, times=10), took(20, times=200), few).outcome == "pass"
+
+
 def test_a_slow_canary_is_told_with_its_numbers():
     verdict = judge(took(100, times=20), took(20, times=20), USUAL)
     assert verdict.reason.startswith("canary p50 ")
