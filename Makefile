@@ -36,8 +36,8 @@ install: $(VENV)/.installed-demo
 demo: $(VENV)/.installed-demo
 	@$(BIN)/modeldrop demo --store $(STORE)
 
-up: $(VENV)/.installed-demo
-	@$(BIN)/modeldrop up --store $(STORE)
+up: minio $(VENV)/.installed-demo
+	@$(BIN)/modeldrop up
 
 minio:
 	@if command -v minio >/dev/null 2>&1 || test -x '$(MINIO_CACHE)/minio'; then :; else \

@@ -13,7 +13,7 @@ class UpOptions:
     """`None` and "" leave a setting at the platform's own default."""
 
     home: Home = field(default_factory=Home.default)
-    store: str = "auto"  # auto | embedded | minio
+    store: str = "minio"  # minio | embedded
     s3_endpoint: str = ""  # any other S3's URL; wins over `store`
     host: str = "127.0.0.1"
     port: int = 8443

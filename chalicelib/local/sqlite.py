@@ -32,9 +32,9 @@ _FIELDS = "id, kind, subject, at, message, rollout, data"
 class SqliteRegistry:
     """`pipeline.ports.Registry` in one file; safe to use from several threads."""
 
-    def __init__(self, path: Path, on_commit: Callable[[Sequence[Write]], None] = lambda _: None) -> None:
-        """Open or make the file; `on_commit` is told of every commit that went through."""
-        self._on_commit = on_commit
+    def __init__(self, path: Path) -> None:
+        """Open or make the file. Who sets `on_commit` is told of every commit that went through."""
+        self.on_commit: Callable[[Sequence[Write]], None] = lambda _: None
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
         self._db.execute("PRAGMA journal_mode = WAL")
@@ -65,7 +65,7 @@ class SqliteRegistry:
                     for t in transitions
                 ],
             )
-        self._on_commit(writes)
+        self.on_commit(writes)
 
     def timeline(self, *, subject: str = "", rollout: str = "", limit: int = 200) -> Sequence[Transition]:
         query = (

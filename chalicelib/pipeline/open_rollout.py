@@ -4,11 +4,11 @@ import hashlib
 from dataclasses import replace
 
 from chalicelib.domain.deploy import may_deploy
-from chalicelib.domain.deployment import Deployment, Endpoint, deployment_of
+from chalicelib.domain.deployment import Endpoint, FleetState, deployment_of
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.moves import ended, opened
 from chalicelib.domain.refs import VersionRef
-from chalicelib.domain.rollout import Phase, Plan, Rollout
+from chalicelib.domain.rollout import Phase, Rollout
 from chalicelib.domain.transition import Transition
 from chalicelib.domain.version import Version
 from chalicelib.pipeline.deploy_yaml import settled
@@ -36,7 +36,10 @@ def open_rollout(ref: VersionRef, ports: Ports, *, endpoint: str = "", once: str
     stored = records.endpoint(name) or Stored(name, Endpoint(name, owner=ref.model_id))
     may_deploy(stored.value.owner, ref, name, ports.bounds)
     canary = deployment_of(name, version.value, wishes.resources)
-    _commit_opening(rollout_id, canary, wishes.plan, stored, ports)
+    rollout = Rollout(rollout_id, name, ref, canary, stored.value.promoted, wishes.plan, ports.clock())
+    _commit_opening(rollout, stored, version, ports)
+    if ports.fleet.observe(canary.id).state is FleetState.FAILED:
+        ports.fleet.stop(canary.id)  # of an earlier rollout: this one gives it another start
     wake_endpoint(name, ports)
     return rollout_id
 
@@ -46,21 +49,21 @@ def _rollout_id(endpoint: str, version: Version, once: str) -> str:
     return f"r-{digest[:16]}"
 
 
-def _commit_opening(rollout_id: str, canary: Deployment, plan: Plan, stored: Stored[Endpoint], ports: Ports) -> None:
+def _commit_opening(rollout: Rollout, stored: Stored[Endpoint], version: Stored[Version], ports: Ports) -> None:
     """Write the rollout and its endpoint, and end the rollout that it supersedes, all or nothing."""
-    now = ports.clock()
     endpoint = stored.value
     writes: list[Write] = []
     told: list[Transition] = []
     before = Records(ports.registry).get(Rollout, endpoint.rollout) if endpoint.rollout else None
     if before and before.value.is_open:
-        endpoint, after = ended(endpoint, before.value, Phase.SUPERSEDED, f"{canary.ref} is newer", now)
+        reason = f"{rollout.ref} is newer"
+        endpoint, after = ended(endpoint, before.value, Phase.SUPERSEDED, reason, rollout.opened)
         writes.append(replace(before, value=after).write)
-        told.append(of_rollout("rollout.superseded", after, after.reason, at=now))
-    rollout = Rollout(rollout_id, endpoint.name, canary.ref, canary, endpoint.promoted, plan, now)
-    endpoint = opened(endpoint, rollout)
-    told.append(of_rollout("rollout.opened", rollout, _plan_in_words(rollout), at=now))
-    writes += [Stored(rollout_id, rollout).write, replace(stored, value=endpoint).write]
+        told.append(of_rollout("rollout.superseded", after, reason, at=rollout.opened))
+    if version.value.unservable:  # a person wants it tried again
+        writes.append(version.to(unservable="").write)
+    told.append(of_rollout("rollout.opened", rollout, _plan_in_words(rollout), at=rollout.opened))
+    writes += [Stored(rollout.id, rollout).write, replace(stored, value=opened(endpoint, rollout)).write]
     ports.registry.commit(writes, told)
 
 

@@ -7,7 +7,7 @@ from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.moves import next_retirement, without_retired
 from chalicelib.domain.rollout import Rollout
 from chalicelib.pipeline.ports import Ports
-from chalicelib.pipeline.records import Records, Stored
+from chalicelib.pipeline.records import Records
 from chalicelib.pipeline.wakeups import wake_endpoint
 
 
@@ -34,11 +34,3 @@ def _needed(endpoint: Endpoint, ports: Ports) -> list[str]:
     canary = rollout.value.canary.id if rollout and rollout.value.is_open else ""
     named = {*endpoint.split.weights, endpoint.promoted, endpoint.previous} - {"", canary}
     return sorted(named & set(endpoint.deployments))
-
-
-def sweep(ports: Ports) -> None:
-    """Stop deployments that no endpoint names, and delete sealed copies that no version refers to."""
-    endpoints: list[Stored[Endpoint]] = list(Records(ports.registry).list(Endpoint))
-    named = {i for e in endpoints for i in e.value.deployments}
-    for stray in set(ports.fleet.deployments()) - named:
-        ports.fleet.stop(stray)

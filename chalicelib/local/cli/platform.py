@@ -13,13 +13,13 @@ from chalicelib.domain.split import WHOLE
 from chalicelib.local.cli.exits import Ended, Status
 
 _DEMO = Path("examples", "digits", "demo.py")
-_STORES = ("auto", "embedded", "minio")
+_STORES = ("minio", "embedded")
 
 
 def up(
     context: typer.Context,
     *,
-    store: Annotated[str, typer.Option(help="auto, embedded, minio, or an S3's URL.")] = "auto",
+    store: Annotated[str, typer.Option(help="minio, embedded (in memory), or an S3's URL.")] = "minio",
     s3_endpoint: Annotated[str, typer.Option(help="URL of any other S3; keys come from the AWS environment.")] = "",
     host: Annotated[str, typer.Option(help="Address that the gateway listens on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the gateway; 0 takes a free one.")] = 8443,
@@ -37,14 +37,14 @@ def up(
     if (cert is None) != (key_file is None):
         raise Ended(Status.USAGE, "--cert and --key-file go together: give both or none")
     if store not in _STORES and not store.startswith(("http://", "https://")):
-        raise Ended(Status.USAGE, f"--store {store}: give auto, embedded, minio or a URL")
+        raise Ended(Status.USAGE, f"--store {store}: give minio, embedded or a URL")
     from chalicelib.local.bounds_file import read_bounds  # noqa: PLC0415 - pydantic
     from chalicelib.local.options import UpOptions  # noqa: PLC0415 - pydantic
     from chalicelib.local.platform import run  # noqa: PLC0415 - loads servers and stores
 
     options = UpOptions(
         home=context.obj.home,
-        store=store if store in _STORES else "auto",
+        store=store if store in _STORES else "minio",
         s3_endpoint=s3_endpoint or ("" if store in _STORES else store),
         host=host,
         port=port,

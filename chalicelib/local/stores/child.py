@@ -31,6 +31,13 @@ def is_free(port: int) -> bool:
         return True
 
 
+def listens(port: int) -> bool:
+    """Tell whether somebody takes connections on that port of the loopback interface."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def free_port() -> int:
     """Return a port that nobody listens on now."""
     return next(port for port in random.sample(PORTS, len(PORTS)) if is_free(port))
@@ -75,11 +82,11 @@ class Child:
                 raise self._failed(f"does not answer after {seconds:.0f} s")
             time.sleep(0.05)
 
-    def stop(self) -> None:
+    def stop(self, grace: float = GRACE) -> None:
         """Ask it to end, and end it if it doesn't."""
         self.process.terminate()
         try:
-            self.process.wait(GRACE)
+            self.process.wait(grace)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

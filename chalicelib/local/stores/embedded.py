@@ -7,7 +7,7 @@ from chalicelib.adapters.s3 import answers, make_bucket, make_client, notify_que
 from chalicelib.adapters.sqs import Queue
 from chalicelib.domain.errors import Rejected
 from chalicelib.local.home import Home
-from chalicelib.local.stores.child import Child, free_port, is_free, plain_environment
+from chalicelib.local.stores.child import Child, free_port, is_free, listens, plain_environment
 from chalicelib.local.stores.seam import DROP, MODEL_STORE, REGION, Connected, write_profile
 from chalicelib.local.stores.watch import QueuePoll
 
@@ -32,23 +32,11 @@ class Embedded:
         """Start moto; see `Store.start`."""
         if self._port and not is_free(self._port):
             raise Rejected(f"store: port {self._port} is taken; name another or none", code="port_taken")
-        port = self._port or free_port()
-        endpoint = f"http://127.0.0.1:{port}"
-        self._child = Child.spawn(
-            "the embedded store",
-            [sys.executable, "-P", str(_SERVER), str(port)],
-            env=plain_environment(),
-            log=self._home.logs / "embedded-store.log",
-        )
-        client = make_client(endpoint, KEY, KEY, REGION)
-        self._child.wait_until(lambda: answers(client), _START)
-        connected = Connected(
-            endpoint, make_bucket(client, DROP), make_bucket(client, MODEL_STORE), KEY, KEY, note=NOTE
-        )
-        self._queue = Queue.make("drop-events", endpoint=endpoint, access=KEY, secret=KEY, region=REGION)
-        notify_queue(connected.drop, self._queue.arn)
-        write_profile(self._home.aws_profile, connected)
-        return connected
+        try:
+            return self._started(self._port or free_port())
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         if self._child:
@@ -60,3 +48,21 @@ class Embedded:
         if self._queue is None:
             raise Rejected("store: it has no events before it runs; start it", code="store_stopped")
         return QueuePoll(self._queue)
+
+    def _started(self, port: int) -> Connected:
+        endpoint = f"http://127.0.0.1:{port}"
+        self._child = Child.spawn(
+            "the embedded store",
+            [sys.executable, "-P", str(_SERVER), str(port)],
+            env=plain_environment(),
+            log=self._home.logs / "embedded-store.log",
+        )
+        client = make_client(endpoint, KEY, KEY, REGION)
+        self._child.wait_until(lambda: listens(port) and answers(client), _START)
+        connected = Connected(
+            endpoint, make_bucket(client, DROP), make_bucket(client, MODEL_STORE), KEY, KEY, note=NOTE
+        )
+        self._queue = Queue.make("drop-events", endpoint=endpoint, access=KEY, secret=KEY, region=REGION)
+        notify_queue(connected.drop, self._queue.arn)
+        write_profile(self._home.aws_profile, connected)
+        return connected

@@ -4,7 +4,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.adapters.s3 import S3Bucket, make_client
 from chalicelib.domain.errors import Rejected
-from chalicelib.local.stores.seam import DROP, MODEL_STORE, Connected
+from chalicelib.local.stores.seam import DROP, MODEL_STORE, REGION, Connected
 from chalicelib.local.stores.watch import ListingPoll
 
 UNVERSIONED = "The bucket {} keeps no versions: an object replaced while it is read is read again from the start."
@@ -34,7 +34,7 @@ class External:
             self._check(bucket)
         self._drop = drop
         note = " ".join(UNVERSIONED.format(bucket.name) for bucket in (drop, store) if not bucket.versioned)
-        return Connected(self._endpoint, drop, store, "", "", client.meta.region_name, note)
+        return Connected(self._endpoint, drop, store, "", "", client.meta.region_name or REGION, note)
 
     def stop(self) -> None:
         self._drop = None

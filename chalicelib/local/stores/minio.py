@@ -9,15 +9,16 @@ from pathlib import Path
 
 import psutil
 
-from chalicelib.adapters.s3 import answers, make_bucket, make_client, notify_queue
+from chalicelib.adapters.s3 import answers, forget_deleted, make_bucket, make_client, notify_queue
 from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.local.home import Home
-from chalicelib.local.stores.child import Child, free_port, is_free, plain_environment
+from chalicelib.local.stores.child import Child, free_port, is_free, listens, plain_environment
 from chalicelib.local.stores.minio_admin import Credentials, make_uploader
 from chalicelib.local.stores.seam import DROP, MODEL_STORE, REGION, Connected, write_profile
 from chalicelib.local.stores.watch import Webhook
 
 _START = 60.0  # seconds
+_FORGET_AFTER = 1  # days that the model store keeps what the sweep deleted
 _ARN = "arn:minio:sqs::MODELDROP:webhook"
 
 
@@ -50,7 +51,23 @@ class MinIO:
 
     def start(self) -> Connected:
         """Start MinIO; see `Store.start`. Raises NotFound where there is no MinIO."""
-        program = find_minio()
+        try:
+            return self._started(find_minio())
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        if self._child:
+            self._child.stop()
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._child, self._lock = None, -1
+
+    def events(self) -> Webhook:
+        return self._webhook
+
+    def _started(self, program: Path) -> Connected:
         self._lock = _locked(self._home, self._patience)
         credentials, note = _credentials(self._home.credentials, self._port)
         address = f"127.0.0.1:{credentials.port}"
@@ -62,24 +79,15 @@ class MinIO:
             keep_open=[self._lock],
         )
         client = make_client(f"http://{address}", credentials.root_user, credentials.root_password, REGION)
-        self._child.wait_until(lambda: answers(client), _START)
+        self._child.wait_until(lambda: listens(credentials.port) and answers(client), _START)
         drop, store = make_bucket(client, DROP), make_bucket(client, MODEL_STORE)
         make_uploader(address, credentials, DROP)
         notify_queue(drop, _ARN)
+        forget_deleted(store, _FORGET_AFTER)
         keys = credentials.uploader_access_key, credentials.uploader_secret_key
         connected = Connected(f"http://{address}", drop, store, *keys, note=note)
         write_profile(self._home.aws_profile, connected)
         return connected
-
-    def stop(self) -> None:
-        if self._child:
-            self._child.stop()
-        if self._lock >= 0:
-            os.close(self._lock)
-        self._child, self._lock = None, -1
-
-    def events(self) -> Webhook:
-        return self._webhook
 
     def _folders(self) -> list[str]:
         """Return our own folders; the user's ~/.minio isn't ours to read (it might turn on TLS)."""

@@ -1,0 +1,55 @@
+"""What a wake-up does on one machine, and how the store's posted events become wake-ups."""
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from chalicelib.domain.errors import Rejected
+from chalicelib.local.stores import Poll, Webhook
+from chalicelib.pipeline.advance import advance
+from chalicelib.pipeline.announce import announce
+from chalicelib.pipeline.ports import Ports
+from chalicelib.pipeline.re_sync import re_sync
+from chalicelib.pipeline.sweep import sweep
+from chalicelib.pipeline.tend import tend
+from chalicelib.pipeline.validate import look
+from chalicelib.pipeline.wakeups import ADVANCE, LOOK
+
+log = logging.getLogger(__name__)
+RE_SYNC = "re-sync"
+_RE_SYNC_EVERY = timedelta(minutes=1)
+
+
+def answer(name: str, ports: Ports) -> None:
+    """Look again at an upload, at an endpoint or at everything, and tell the world what came of it."""
+    if name.startswith(LOOK):
+        look(name.removeprefix(LOOK), ports)
+    elif name.startswith(ADVANCE):
+        advance(name.removeprefix(ADVANCE), ports)
+        tend(name.removeprefix(ADVANCE), ports)
+    else:
+        re_sync(ports)
+        sweep(ports)
+        ports.timers.set(RE_SYNC, ports.clock() + _RE_SYNC_EVERY)
+    announce(ports)
+
+
+class Receiver:
+    """Takes the events that a store posts to us; what it can't take now, the store sends again."""
+
+    def __init__(self, events: Poll | Webhook, on_look: Callable[[str], None]) -> None:
+        self._events = events
+        self._on_look = on_look
+
+    def __call__(self, headers: Mapping[str, str], body: bytes) -> int:
+        """Return the status to answer with: 403 to who isn't the store."""
+        if not isinstance(self._events, Webhook) or not self._events.check_token(headers.get("authorization")):
+            return 403
+        try:
+            looks = self._events.receive(body)
+        except Rejected as error:
+            log.warning("%s; the next listing finds what it meant", error)
+            return 200  # sent again it would be the same
+        for each in looks:
+            self._on_look(each.prefix)
+        return 200

@@ -1,0 +1,319 @@
+"""From a registered version to a promoted, rolled back or superseded one, wake-up by wake-up."""
+
+import json
+
+import pytest
+
+from chalicelib.domain.deployment import FleetState, Running
+from chalicelib.domain.errors import NotFound, Rejected
+from chalicelib.domain.moves import LINGER
+from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.rollout import Hold, Phase, Promote, RollBack, Rollout, Shift
+from chalicelib.pipeline import manage, views
+from chalicelib.pipeline.advance import advance
+from chalicelib.pipeline.announce import announce
+from chalicelib.pipeline.records import Records
+from chalicelib.pipeline.restore import awaited, begin_windows_anew, restore
+from chalicelib.pipeline.sweep import sweep
+from chalicelib.pipeline.tend import tend
+from chalicelib.pipeline.validate import look
+from tests.fakes import FakeBucket
+from tests.fakes_artifacts import small_mar
+from tests.fakes_pipeline import FakeClock, FakeFleet, fake_ports, traffic
+
+V1, V2, V3 = (VersionRef("digits", v) for v in ("v1", "v2", "v3"))
+MAR = small_mar()
+
+
+@pytest.fixture
+def ports():
+    clock = FakeClock()
+    return fake_ports(drop=FakeBucket(clock=clock), store=FakeBucket(clock=clock), clock=clock)
+
+
+def drop(ports, ref, **files):
+    ports.drop.put(f"{ref.prefix}model.mar", MAR)
+    for name, text in files.items():
+        ports.drop.put(f"{ref.prefix}{name}.yaml", text.encode())
+    ports.clock.tick(seconds=30)
+    look(ref.prefix, ports)
+
+
+def go(ports, turns=1, name="digits"):
+    action = None
+    for _ in range(turns):
+        action = advance(name, ports)
+        tend(name, ports)
+    return action
+
+
+def endpoint(ports, name="digits"):
+    return Records(ports.registry).endpoint(name).value
+
+
+def rollout(ports, ref):
+    return next(r.value for r in Records(ports.registry).list(Rollout) if r.value.ref == ref)
+
+
+def deployment(ports, ref):
+    return rollout(ports, ref).canary.id
+
+
+def live(ports, ref=V1):
+    """Drop a version and let it become the endpoint's stable one."""
+    drop(ports, ref)
+    go(ports, 2)
+    return deployment(ports, ref)
+
+
+def count(ports, canary, stable, **canary_faults):
+    ports.metrics.seen = {canary: traffic(400, **canary_faults), stable: traffic(4000)}
+
+
+def test_a_first_version_is_started_and_then_has_all_traffic(ports):
+    drop(ports, V1)
+    go(ports)
+    assert endpoint(ports).split.weights == {}
+    assert isinstance(go(ports), Promote)
+    assert endpoint(ports).split.weights == {deployment(ports, V1): 100}
+
+
+def test_a_better_second_version_goes_through_every_step_and_is_promoted(ports):
+    stable = live(ports)
+    drop(ports, V2)
+    go(ports, 2)
+    canary = deployment(ports, V2)
+    seen = []
+    for _ in range(4):
+        seen.append(endpoint(ports).split.weights[canary])
+        count(ports, canary, stable)
+        ports.clock.tick(seconds=61)
+        last = go(ports)
+    assert seen == [5, 25, 50, 100]
+    assert isinstance(last, Promote) or last is None
+    assert endpoint(ports).promoted == canary
+    assert endpoint(ports).previous == stable
+
+
+def test_a_failing_canary_goes_back_and_stable_is_never_touched(ports):
+    stable = live(ports)
+    drop(ports, V2)
+    go(ports, 2)
+    canary = deployment(ports, V2)
+    count(ports, canary, stable, errors=40)
+    assert isinstance(go(ports), RollBack)
+    assert endpoint(ports).split.weights == {stable: 100}
+    assert rollout(ports, V2).phase is Phase.ROLLED_BACK
+    assert ports.fleet.stopped == []
+    ports.clock.tick(seconds=LINGER.total_seconds())
+    go(ports)
+    assert ports.fleet.stopped == [canary]
+    assert endpoint(ports).deployments.keys() == {stable}
+
+
+def test_silence_never_promotes(ports):
+    stable = live(ports)
+    drop(ports, V2)
+    go(ports, 2)
+    for _ in range(200):
+        ports.clock.tick(seconds=61)
+        assert not isinstance(go(ports), Promote)
+    assert endpoint(ports).split.weights == {stable: 95, deployment(ports, V2): 5}
+
+
+def test_a_version_whose_first_start_fails_is_marked_with_the_models_own_error(ports):
+    stable = live(ports)
+    ports.fleet.becomes["v2"] = Running(FleetState.FAILED, reason="ValueError: weights don't fit")
+    drop(ports, V2)
+    go(ports, 2)
+    assert rollout(ports, V2).phase is Phase.FAILED
+    assert Records(ports.registry).version(V2).value.unservable == "ValueError: weights don't fit"
+    assert endpoint(ports).split.weights == {stable: 100}
+
+
+def test_a_newer_version_supersedes_the_running_rollout(ports):
+    stable = live(ports)
+    drop(ports, V2)
+    go(ports, 2)
+    drop(ports, V3)
+    assert rollout(ports, V2).phase is Phase.SUPERSEDED
+    assert endpoint(ports).split.weights == {stable: 100}
+    go(ports, 2)
+    assert endpoint(ports).split.weights == {stable: 95, deployment(ports, V3): 5}
+
+
+def test_a_split_that_was_changed_behind_our_back_is_restored(ports):
+    stable = live(ports)
+    drop(ports, V2)
+    go(ports, 2)
+    stored = Records(ports.registry).endpoint("digits")
+    canary = deployment(ports, V2)
+    tampered = {**stored.write.body, "split": {"weights": {stable: 10, canary: 90}, "salt": ""}}
+    ports.registry.commit([type(stored.write)("endpoint", "digits", stored.revision, tampered)])
+    assert isinstance(go(ports), Shift)
+    assert endpoint(ports).split.weights == {stable: 95, canary: 5}
+
+
+def test_after_promotion_the_old_deployment_stays_warm_for_a_while_and_then_goes(ports):
+    first, second = promoted_second(ports)
+    assert first in ports.fleet.running
+    ports.clock.tick(minutes=11)
+    go(ports)
+    assert ports.fleet.stopped == [first]
+    assert endpoint(ports).deployments.keys() == {second}
+
+
+def promoted_second(ports):
+    first = live(ports)
+    drop(ports, V2)
+    go(ports, 2)
+    manage.promote("digits", ports)
+    go(ports)
+    return first, deployment(ports, V2)
+
+
+def test_rolling_back_goes_to_the_warm_deployment_at_once_and_can_be_undone(ports):
+    first, second = promoted_second(ports)
+    assert manage.roll_back("digits", ports)["split"] == {first: 100}
+    assert manage.roll_back("digits", ports)["split"] == {second: 100}
+
+
+def test_rolling_back_when_nothing_is_warm_says_what_to_do(ports):
+    live(ports)
+    with pytest.raises(Rejected, match="start a rollout of an older version"):
+        manage.roll_back("digits", ports)
+
+
+def test_rolling_back_during_a_rollout_aborts_it(ports):
+    stable = live(ports)
+    drop(ports, V2)
+    go(ports, 2)
+    manage.roll_back("digits", ports)
+    go(ports)
+    assert rollout(ports, V2).phase is Phase.ABORTED
+    assert endpoint(ports).split.weights == {stable: 100}
+
+
+def test_a_paused_rollout_stays_but_a_failing_canary_still_goes_back(ports):
+    stable = live(ports)
+    drop(ports, V2)
+    go(ports, 2)
+    canary = deployment(ports, V2)
+    manage.pause("digits", ports)
+    count(ports, canary, stable)
+    ports.clock.tick(minutes=10)
+    assert isinstance(go(ports), Hold)
+    count(ports, canary, stable, errors=40)
+    assert isinstance(go(ports), RollBack)
+
+
+def test_resuming_begins_the_steps_window_anew(ports):
+    live(ports)
+    drop(ports, V2)
+    go(ports, 2)
+    manage.pause("digits", ports)
+    ports.clock.tick(minutes=10)
+    manage.resume("digits", ports)
+    assert rollout(ports, V2).step_since == ports.clock()
+    assert not rollout(ports, V2).paused
+
+
+def test_a_rolled_back_version_can_be_started_again_by_a_person_but_not_by_its_drop(ports):
+    stable = live(ports)
+    drop(ports, V2)
+    go(ports, 2)
+    count(ports, deployment(ports, V2), stable, errors=40)
+    go(ports)
+    look(V2.prefix, ports)
+    assert len(Records(ports.registry).list(Rollout)) == 2
+    assert manage.start("digits", V2, ports)["phase"] == "starting"
+    assert len(Records(ports.registry).list(Rollout)) == 3
+
+
+def test_a_deployment_that_failed_to_start_is_started_anew_when_a_person_asks(ports):
+    live(ports)
+    ports.fleet.becomes["v2"] = Running(FleetState.FAILED, reason="out of memory")
+    drop(ports, V2)
+    go(ports, 2)
+    del ports.fleet.becomes["v2"]
+    manage.start("digits", V2, ports)
+    go(ports, 2)
+    assert isinstance(go(ports), Hold)
+    assert deployment(ports, V2) in endpoint(ports).split.weights
+
+
+@pytest.mark.parametrize("verb", [manage.pause, manage.resume, manage.promote, manage.abort])
+def test_steering_without_an_open_rollout_or_an_endpoint_is_refused_with_the_reason(ports, verb):
+    with pytest.raises(NotFound, match="made by the first version"):
+        verb("digits", ports)
+    live(ports)
+    with pytest.raises(Rejected, match="no open rollout"):
+        verb("digits", ports)
+
+
+def test_starting_what_serves_already_or_isnt_there_is_refused(ports):
+    live(ports)
+    with pytest.raises(Rejected, match="serves already"):
+        manage.start("digits", V1, ports)
+    with pytest.raises(NotFound, match="drop it first"):
+        manage.start("digits", V3, ports)
+
+
+def test_after_a_restart_the_fleet_is_asked_for_what_the_records_name_and_the_rollout_goes_on(ports):
+    stable = live(ports)
+    drop(ports, V2)
+    go(ports, 2)
+    canary = deployment(ports, V2)
+    again = fake_ports(**{**vars(ports), "fleet": FakeFleet(becomes={"v2": Running(FleetState.STARTING)})})
+    restore(again)
+    assert sorted(again.fleet.ensured) == sorted([stable, canary])
+    assert awaited(again) == [canary]
+    again.fleet.running[canary] = Running(FleetState.READY, ready=1, digest=rollout(ports, V2).canary.digest)
+    again.clock.tick(hours=1)
+    begin_windows_anew(again)
+    assert isinstance(go(again), Hold)
+    assert endpoint(again).split.weights == {stable: 95, canary: 5}
+
+
+def test_what_no_endpoint_names_is_swept_from_the_fleet(ports):
+    stable = live(ports)
+    ports.fleet.running["stray"] = Running(FleetState.READY)
+    sweep(ports)
+    assert ports.fleet.deployments() == [stable]
+
+
+def test_sealed_copies_that_no_version_refers_to_are_swept_after_an_hour(ports):
+    live(ports)
+    kept = [o.key for o in ports.store.list()]
+    ports.store.put("digits/v1/lost-attempt/model.mar", b"x")
+    sweep(ports)
+    assert len(ports.store.list()) == 2
+    ports.clock.tick(hours=2)
+    sweep(ports)
+    assert [o.key for o in ports.store.list()] == kept
+
+
+def test_every_transition_is_published_once_in_order_and_again_only_if_it_wasnt_sent(ports):
+    live(ports)
+    announce(ports)
+    announce(ports)
+    told = ["drop.seen", "version.registered", "rollout.opened", "rollout.promoted"]
+    assert [t.kind for t in ports.bus.published] == told
+
+
+def test_an_endpoint_is_shown_with_what_runs_and_how_the_rollout_stands(ports):
+    stable = live(ports)
+    drop(ports, V2)
+    go(ports, 2)
+    canary = deployment(ports, V2)
+    count(ports, canary, stable)
+    shown = views.endpoint("digits", ports)
+    assert shown["split"] == {stable: 95, canary: 5}
+    assert shown["deployments"][canary]["state"] == "ready"
+    assert shown["rollout"]["judgement"]["outcome"] == "pass"
+    assert shown["rollout"]["traffic"]["canary"]["requests"] == 400
+    assert json.dumps(views.version(V2, ports)) == json.dumps(views.versions("digits", ports)[1])
+    assert [t["kind"] for t in views.rollout(shown["rollout"]["id"], ports)["timeline"]] == [
+        "rollout.opened",
+        "rollout.shifted",
+    ]
