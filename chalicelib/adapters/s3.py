@@ -24,7 +24,7 @@ from chalicelib.domain.version import PART_SIZE
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.literals import EventType
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, GetObjectRequestTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, GetObjectRequestTypeDef, LifecycleRuleTypeDef
 
 BLOCK = 2**20  # bytes that a stream yields at once
 DELETE_AT_ONCE = 1000  # S3's own limit for DeleteObjects
@@ -88,6 +88,17 @@ def notify_queue(bucket: "S3Bucket", arn: str) -> None:
         Bucket=bucket.name,
         NotificationConfiguration={"QueueConfigurations": [{"QueueArn": arn, "Events": events}]},
     )
+
+
+def forget_deleted(bucket: "S3Bucket", days: int) -> None:
+    """Have the store drop deleted and replaced objects for good after some days: versions alone would keep them."""
+    rule: LifecycleRuleTypeDef = {
+        "ID": "forget-deleted",
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": days},
+    }
+    bucket.client.put_bucket_lifecycle_configuration(Bucket=bucket.name, LifecycleConfiguration={"Rules": [rule]})
 
 
 @contextmanager

@@ -149,6 +149,16 @@ def test_a_listing_of_more_than_a_thousand_objects_is_whole_and_can_be_deleted(r
     assert list(connected.store.list("many/")) == []
 
 
+def test_what_is_deleted_from_the_model_store_is_not_kept_for_ever_and_the_drop_is_left_alone(running):
+    _, connected, _ = running
+    client = connected.store.client
+    [rule] = client.get_bucket_lifecycle_configuration(Bucket="model-store")["Rules"]
+    assert (rule["Status"], rule["NoncurrentVersionExpiration"]) == ("Enabled", {"NoncurrentDays": 1})
+    assert "Expiration" not in rule  # what is sealed stays
+    with pytest.raises(ClientError, match="NoSuchLifecycleConfiguration"):
+        client.get_bucket_lifecycle_configuration(Bucket="drop")
+
+
 def test_an_event_waits_until_somebody_listens_also_across_a_restart(start):
     port = free_port()
     url = f"http://127.0.0.1:{port}/hook"
