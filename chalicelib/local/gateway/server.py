@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._discarding:
             return
-        self._in_body = False
+        self._in_body = self._owes_continue = False
         self._request.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         keep_alive = self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1"
         self._waiting.append((self._request, self._refused, keep_alive))
