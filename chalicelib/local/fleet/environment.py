@@ -18,6 +18,7 @@ def replica_environment(
     server_path: Path,
     threads: int,
     gpu: Mapping[str, str],
+    drain_s: float,
 ) -> dict[str, str]:
     """Return every variable of a replica. Wishes of the deployment win over defaults and lose against the contract."""
     defaults = {
@@ -39,6 +40,7 @@ def replica_environment(
         "MODELDROP_MODEL_NAME": deployment.ref.model_id,
         "MODELDROP_THREADS": str(threads),
         "MODELDROP_DEVICE": "auto",
+        "MODELDROP_DRAIN_TIMEOUT_S": str(0.8 * drain_s),  # so that it ends by itself, before it is killed
     }
     return {**defaults, **deployment.resources.environment, **gpu, **contract}
 

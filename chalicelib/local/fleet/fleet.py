@@ -7,7 +7,6 @@ but in `close`.
 
 import asyncio
 import fcntl
-import itertools
 import logging
 import os
 import threading
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from chalicelib.domain.deployment import Deployment, FleetState, Running
-from chalicelib.local.fleet import fetch, host, logs
+from chalicelib.local.fleet import fetch, host, logs, sandbox
 from chalicelib.local.fleet.environment import gpu_variables
 from chalicelib.local.fleet.host import Isolation
 from chalicelib.local.fleet.replica import Site
@@ -46,6 +45,7 @@ class LocalFleet:
         server_path: Path,
         on_change: Callable[[str], None] = lambda _: None,
         threads: int | None = None,
+        drain_s: float = 30.0,
     ) -> None:
         """Take the home for us alone and try the walls. `server` is what a replica runs, `server_path` its PYTHONPATH.
 
@@ -59,7 +59,8 @@ class LocalFleet:
         self._runtime = host.make_runtime_folder()
         _remember(self._runtime, self._lock)
         here = host.this_host(server_path.resolve())
-        self.isolation: Isolation = host.isolation(here, self._runtime, self._models)
+        self.isolation: Isolation = host.isolation(here, self._runtime, home.models)
+        self._models = sandbox.models_folder(self.isolation.walls, home.models, self._runtime)
         self._site = Site(
             walls=self.isolation.walls,
             host=here,
@@ -68,8 +69,8 @@ class LocalFleet:
             server_path=server_path.resolve(),
             threads=threads or os.cpu_count() or 1,
             gpu=gpu_variables(os.environ, has_gpu=here.has_gpu),
+            drain_s=drain_s,
         )
-        self._numbers = itertools.count(1)
         self._guard = threading.Lock()
         self._runs: dict[str, Run] = {}
         self._fetches = ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch")
@@ -83,10 +84,6 @@ class LocalFleet:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def _models(self) -> Path:
-        return self._home.models
-
     def ensure(self, deployment: Deployment) -> None:
         with self._guard:
             if deployment.id in self._runs:
@@ -97,7 +94,6 @@ class LocalFleet:
                 store=self._store,
                 model=self._models / deployment.id,
                 logs=self._home.logs,
-                numbers=self._numbers,
                 changed=self._on_change,
                 fetches=self._fetches,
             )

@@ -1,6 +1,7 @@
 """What this machine is: its interpreter, its devices, and which walls really stand on it."""
 
 import contextlib
+import itertools
 import os
 import shutil
 import sys
@@ -62,13 +63,17 @@ def make_runtime_folder() -> Path:
 def isolation(host: Host, runtime: Path, models: Path) -> Isolation:
     """Return the strongest walls that stand, each set tried with a real process."""
     for walls in sandbox.candidates(is_root=os.geteuid() == 0):
-        if _stands(walls, host, runtime, models):
+        if stands(walls, host, runtime, models):
             return Isolation(walls, tuple(sandbox.missing(walls)))
     raise OSError(f"a process can't be started with {sys.executable}, not even without a sandbox")
 
 
-def _stands(walls: Walls, host: Host, runtime: Path, models: Path) -> bool:
-    with _trial_model(models) as model, open_cell(runtime, walls, model, number=0) as cell:
+def stands(walls: Walls, host: Host, runtime: Path, models: Path) -> bool:
+    """Tell whether a process behind these walls gets at what it needs."""
+    with (
+        _trial_model(sandbox.models_folder(walls, models, runtime)) as model,
+        open_cell(runtime, walls, model) as cell,
+    ):
         process = Process.start(
             walls,
             cell,
@@ -77,12 +82,13 @@ def _stands(walls: Walls, host: Host, runtime: Path, models: Path) -> bool:
             environment={"TMPDIR": str(sandbox.scratch_of(walls, cell))},
             memory_mb=64,
         )
-        return process.wait() == 0
+        return process.output()[0] == 0
 
 
 @contextlib.contextmanager
 def _trial_model(models: Path) -> Iterator[Path]:
     models.mkdir(parents=True, exist_ok=True)
+    models.chmod(0o711)
     model = Path(tempfile.mkdtemp(prefix=".trial-", dir=models))
     try:
         model.chmod(0o555)
@@ -92,11 +98,11 @@ def _trial_model(models: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def open_cell(runtime: Path, walls: Walls, model: Path, *, number: int) -> Iterator[Cell]:
-    """Make a replica's own folder, and remove it in the end."""
-    cell = Cell(folder=runtime / str(number), model=model, number=number)
-    cell.folder.mkdir(mode=0o711)
+def open_cell(runtime: Path, walls: Walls, model: Path) -> Iterator[Cell]:
+    """Make a replica's own folder, with a number that no other in use has, and remove it in the end."""
+    cell = next(filter(_is_made, (Cell(runtime / str(n), model, number=n) for n in itertools.count(1))))
     try:
+        cell.folder.chmod(0o711)
         cell.root.mkdir()
         for own in (cell.socket.parent, cell.scratch):
             own.mkdir(mode=0o700)
@@ -105,3 +111,11 @@ def open_cell(runtime: Path, walls: Walls, model: Path, *, number: int) -> Itera
         yield cell
     finally:
         shutil.rmtree(cell.folder)
+
+
+def _is_made(cell: Cell) -> bool:
+    try:
+        cell.folder.mkdir()
+    except FileExistsError:
+        return False
+    return True

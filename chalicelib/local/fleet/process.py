@@ -66,9 +66,10 @@ class Process:
             )
         return cls(popen, cell, has_own_root=walls.files)
 
-    def wait(self) -> int:
-        self._popen.communicate()
-        return self._popen.returncode
+    def output(self) -> tuple[int, str]:
+        """Wait until it ends; return how it ended and all that it printed."""
+        printed, _ = self._popen.communicate()
+        return self._popen.returncode, printed.decode(errors="replace")
 
     async def ended(self, log: Log) -> int:
         """Keep what it prints until it ends; return how it ended (negative: by that signal)."""

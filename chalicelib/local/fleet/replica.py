@@ -1,7 +1,6 @@
 """One replica: started, watched, started again when it ends by itself, drained when it is told to stop."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
@@ -17,9 +16,8 @@ from chalicelib.local.fleet.process import Process
 from chalicelib.local.fleet.sandbox import Cell, Host, Walls, scratch_of
 from chalicelib.local.fleet.supervision import GiveUp, Replica
 
-DRAIN_S = 30.0
 _STARTING_PING_S = 0.1
-_READY_PING_S = 2.0
+_READY_PING_S = 1.0
 _MEMORY_S = 0.5
 _STRIKES = 3  # pings without an answer
 
@@ -35,19 +33,19 @@ class Site:
     server_path: Path
     threads: int
     gpu: Mapping[str, str]
+    drain_s: float  # from SIGTERM to SIGKILL
 
 
 class Supervised:
     """A replica and its supervision. Everything happens on the fleet's own loop; `seen` is what others may read."""
 
     def __init__(
-        self, site: Site, deployment: Deployment, *, number: int, model: Path, log: Log, changed: Callable[[], None]
+        self, site: Site, deployment: Deployment, *, model: Path, log: Log, changed: Callable[[], None]
     ) -> None:
         self.seen = Replica()
         self.socket: Path | None = None  # while it is ready
         self._site = site
         self._deployment = deployment
-        self._number = number
         self._model = model
         self._log = log
         self._changed = changed
@@ -75,7 +73,7 @@ class Supervised:
 
     async def _attempt(self) -> tuple[str, bool]:
         """Start it once; return why it ended and whether it had been steady."""
-        with open_cell(self._site.runtime, self._site.walls, self._model, number=self._number) as cell:
+        with open_cell(self._site.runtime, self._site.walls, self._model) as cell:
             process = self._start(cell)
             since = self._log.mark()
             began = time.monotonic()
@@ -87,7 +85,8 @@ class Supervised:
                 self.socket = None
                 if self._stopping.is_set():
                     await self._drain(process, end)
-                process.kill()
+                if not end.done():  # once it is, its number may be another's
+                    process.kill()
                 await end
 
     async def _first_reason(self, process: Process, cell: Cell, end: asyncio.Future[int], since: int) -> str:
@@ -119,6 +118,7 @@ class Supervised:
             server_path=site.server_path,
             threads=site.threads,
             gpu=site.gpu,
+            drain_s=site.drain_s,
         )
         return Process.start(
             site.walls,
@@ -169,7 +169,7 @@ class Supervised:
     async def _drain(self, process: Process, end: asyncio.Future[int]) -> None:
         self._see(replace(self.seen, ready=False))
         process.terminate()
-        await asyncio.wait([end], timeout=DRAIN_S)
+        await asyncio.wait([end], timeout=self._site.drain_s)
 
     def _see(self, seen: Replica) -> None:
         if seen != self.seen:
@@ -184,8 +184,3 @@ async def within(seconds: float, work: Coroutine[None, None, object]) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def python_command(module: str) -> tuple[str, ...]:
-    """Return how a replica runs a module with our interpreter."""
-    return (sys.executable, "-m", module)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,6 @@ class Run:
         store: Bucket,
         model: Path,
         logs: Path,
-        numbers: Iterator[int],
         changed: Callable[[str], None],
         fetches: Executor,
     ) -> None:
@@ -43,7 +42,6 @@ class Run:
         self._store = store
         self._model = model
         self._logs = logs
-        self._numbers = numbers
         self._changed = changed
         self._fetches = fetches
         self._stopping = asyncio.Event()
@@ -82,12 +80,12 @@ class Run:
             return
         self._replicas = [self._replica(n) for n in range(1, self._deployment.resources.replicas + 1)]
         lives = [asyncio.ensure_future(one.supervise()) for one in self._replicas]
-        try:
-            await asyncio.wait(lives, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in self._replicas:
-                one.stop()
-            await asyncio.gather(*lives)
+        await asyncio.wait(lives, return_when=asyncio.FIRST_COMPLETED)
+        for one in self._replicas:
+            one.stop()
+        await asyncio.wait(lives)
+        for life in lives:
+            life.result()  # raises what broke
 
     async def _fetched(self) -> bool:
         """Fetch the model, again and again while the store can't be read; False when it is stopped meanwhile."""
@@ -116,7 +114,6 @@ class Run:
         return Supervised(
             self._site,
             self._deployment,
-            number=next(self._numbers),
             model=self._model,
             log=log,
             changed=self._publish,

@@ -28,31 +28,35 @@ NONE = Walls(files=False, processes=False, network=False, own_uid=False)
 
 def candidates(*, is_root: bool) -> list[Walls]:
     """Return the walls to try, the strongest first; the first that stand are used for every replica."""
-    as_user = [
-        Walls(files=True, processes=True, network=True, own_uid=False, user_namespace=True),
-        Walls(files=True, processes=False, network=True, own_uid=False, user_namespace=True),
-        Walls(files=False, processes=False, network=True, own_uid=False, user_namespace=True),
-    ]
-    as_root = [
+    ranked = [
         FULL,
         Walls(files=True, processes=False, network=True, own_uid=True),
+        Walls(files=True, processes=True, network=True, own_uid=False, user_namespace=True),
+        Walls(files=True, processes=False, network=True, own_uid=False, user_namespace=True),
         Walls(files=False, processes=False, network=True, own_uid=True),
         Walls(files=False, processes=False, network=False, own_uid=True),
+        Walls(files=False, processes=False, network=True, own_uid=False, user_namespace=True),
+        NONE,
     ]
-    return [*(as_root if is_root else []), *as_user, NONE]
+    return [walls for walls in ranked if is_root or not walls.own_uid]
 
 
 def missing(walls: Walls) -> list[str]:
-    """Return what this host can't give, each as a sentence that says what it means and what would mend it."""
+    """Return what this host can't give, each as a sentence that says what it means and what is in the way."""
     said = {
         "files": "Replicas see this machine's files, as far as their user may read them: mounting is not allowed here.",
-        "processes": "Replicas see this machine's processes, and what a replica started may outlive it: "
+        "processes": "Replicas see this machine's processes, and what a replica started may outlive the platform: "
         "a process namespace is not allowed here.",
         "network": "Replicas can reach the network, this machine's own services included: "
         "a network namespace is not allowed here.",
-        "own_uid": "Replicas run as the platform's own user: start it as root to give each a user of its own.",
+        "own_uid": "Replicas run as the platform's own user: only root can give each a user of its own.",
     }
-    return [sentence for wall, sentence in said.items() if not getattr(walls, wall)]
+    sentences = [sentence for wall, sentence in said.items() if not getattr(walls, wall)]
+    if not (walls.files or walls.own_uid):
+        sentences.append(
+            "So a model's code can read the registry and the store's credentials: run only code you trust."
+        )
+    return sentences
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,11 @@ def orders(
 def scratch_of(walls: Walls, cell: Cell) -> Path:
     """Return TMPDIR: a file system in memory of the replica's own, else a folder that is watched."""
     return Path(SCRATCH[0]) if walls.files else cell.scratch
+
+
+def models_folder(walls: Walls, models: Path, runtime: Path) -> Path:
+    """Return where models are fetched to: another user without a root of its own can't reach into our home."""
+    return runtime / "models" if walls.own_uid and not walls.files else models
 
 
 def _limits(walls: Walls) -> dict[str, int]:

@@ -11,6 +11,7 @@ STEADY_S = 60.0  # ready for so long, and earlier ends are forgotten
 MOST_ENDS = 5  # in a row, none of them steady: a crash loop
 LONGEST_WAIT_S = 10.0
 TAIL_LINES = 8
+NOT_STARTED = ("load_failed", "bad_settings", "listen_failed", "jail_failed")  # events whose error is the reason
 _SIGNAL_BASE = 128  # how init passes on that its child died of a signal
 
 
@@ -78,10 +79,10 @@ def how_it_ended(code: int, log: Sequence[str]) -> str:
 
 
 def own_error(log: Sequence[str]) -> str:
-    """Return the error of the newest line that says why a model didn't load (or its jail didn't stand)."""
+    """Return the error of the newest line that says why it didn't start."""
     for line in reversed(log):
         event = _event(line)
-        if event.get("event") in ("load_failed", "jail_failed"):
+        if event.get("event") in NOT_STARTED:
             where = event.get("where")
             return f"{event.get('error', '')}" + (f" ({where})" if where else "")
     return ""
