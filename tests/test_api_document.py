@@ -1,6 +1,7 @@
 """The OpenAPI document: it says every route, and answers are as it says."""
 
 import re
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -32,6 +33,12 @@ def test_each_route_is_in_the_document_and_each_documented_one_is_a_route():
     by_gateway = {(o.method, o.path) for o in api.PREDICT}
     documented = {(method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods}
     assert documented == answered | by_gateway
+
+
+def test_the_page_for_people_lists_the_same_routes():
+    page = (Path(api.__file__).parents[1] / "docs" / "api.md").read_text()
+    listed = set(re.findall(r"^\| `(GET|POST|DELETE) (/\S+)` \|", page, re.MULTILINE))
+    assert listed == {(route.operation.method, route.operation.path) for route in api.routes.table}
 
 
 def test_a_path_variable_fills_a_whole_segment():

@@ -1,10 +1,13 @@
 """The command line over the control API: what it says, and with which status it ends."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+import chalicelib
 from chalicelib.domain.deployment import FleetState, Running
+from chalicelib.local.cli.program import app
 from chalicelib.pipeline.keys import make_key
 from tests.api_caller import registered, rejected, rolling, stepping, uploading
 from tests.fakes_pipeline import traffic
@@ -15,6 +18,12 @@ from tests.local.cli_platform import SmallPlatform, run
 def platform(tmp_path):
     with SmallPlatform(tmp_path).serving() as serving:
         yield serving
+
+
+def test_each_command_is_documented():
+    page = (Path(chalicelib.__file__).parents[1] / "docs" / "cli.md").read_text()
+    named = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
+    assert {name for name in named if f"**`{name}" not in page} == set()
 
 
 def test_without_a_platform_it_says_how_to_get_one(tmp_path):
