@@ -19,6 +19,7 @@ class DigitsHandler:
     """Rows {"data": [64 numbers]} in; ten probabilities for each row out."""
 
     def initialize(self, context: Any) -> None:
+        torch.set_num_threads(1)  # a network this small is slower on more, and far slower where processors are shared
         folder = Path(context.system_properties["model_dir"])
         self.model = DigitCNN().eval()
         self.model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))

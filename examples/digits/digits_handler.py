@@ -11,6 +11,7 @@ class DigitsHandler:
     """Rows {"data": [64 numbers]} in; ten probabilities for each row out."""
 
     def initialize(self, context: Any) -> None:
+        torch.set_num_threads(1)  # a network this small is slower on more, and far slower where processors are shared
         folder, gpu = context.system_properties["model_dir"], context.system_properties.get("gpu_id")
         self.device = torch.device("cpu" if gpu is None else f"cuda:{gpu}")
         self.model = DigitCNN().to(self.device).eval()

@@ -85,9 +85,7 @@ def _wrong_answers(outcome: Outcome) -> list[str]:
 
 def as_table(outcome: Outcome) -> Table:
     """Return what happened to each version as a table that fits a terminal of 80 columns."""
-    table = Table(
-        title="What happened", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    table = Table(title="What happened", title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
     for column in ("version", "format", "end"):
         table.add_column(column, no_wrap=True)
     for column in ("took", "requests", "failed", "NaN", "right", "p95"):

@@ -21,6 +21,9 @@ IMAGES, EPOCHS = 150, 12  # few: v2 has something to be better at
 
 def fit(images: int = IMAGES, epochs: int = EPOCHS) -> tuple[DigitCNN, float]:
     """Return the network and its accuracy on the held-out images."""
+    torch.set_num_threads(
+        1
+    )  # batches this small only wait for each other's threads, most of all beside other trainings
     torch.manual_seed(1)
     learn, held_out = digits.load()
     model, pixels, labels = DigitCNN(), torch.from_numpy(learn.images[:images]), torch.from_numpy(learn.labels[:images])
