@@ -13,10 +13,10 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.adapters.session import open_session, proxies
 from chalicelib.domain.errors import Gone
 from chalicelib.domain.objects import StoredObject
 from chalicelib.domain.version import PART_SIZE
@@ -48,15 +48,13 @@ def make_client(
         read_timeout=60,
         retries={"mode": "standard", "total_max_attempts": 5},
         max_pool_connections=32,
+        proxies=proxies(endpoint),
         s3={"addressing_style": "path" if endpoint else "auto"},
         # Other stores don't know the newer checksums; TLS or loopback and our own digests guard the bytes.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    session = boto3.Session(
-        aws_access_key_id=access, aws_secret_access_key=secret, region_name=region, profile_name=profile
-    )
-    client: S3Client = session.client("s3", endpoint_url=endpoint, config=config)
+    client: S3Client = open_session(access, secret, region, profile).client("s3", endpoint_url=endpoint, config=config)
     return client
 
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-import boto3
 from botocore.config import Config
+
+from chalicelib.adapters.session import open_session, proxies
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -26,9 +27,13 @@ class Queue:
     @classmethod
     def make(cls, name: str, *, endpoint: str | None, access: str | None, secret: str | None, region: str) -> Self:
         """Return the queue of that name, made if it isn't there."""
-        session = boto3.Session(aws_access_key_id=access, aws_secret_access_key=secret, region_name=region)
-        config = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
-        client: SQSClient = session.client("sqs", endpoint_url=endpoint, config=config)
+        config = Config(
+            connect_timeout=5,
+            read_timeout=30,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            proxies=proxies(endpoint),
+        )
+        client: SQSClient = open_session(access, secret, region).client("sqs", endpoint_url=endpoint, config=config)
         url = client.create_queue(QueueName=name)["QueueUrl"]
         told = client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         return cls(client, url, told["Attributes"]["QueueArn"])

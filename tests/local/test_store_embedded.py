@@ -78,6 +78,25 @@ def test_the_profile_is_its_owners_alone(home):
     assert connected.endpoint in home.aws_profile.read_text()
 
 
+def test_nothing_of_the_users_own_aws_set_up_reaches_in(running, monkeypatch, tmp_path):
+    _, connected = running
+    config = tmp_path / "config"
+    config.write_text("[default]\nendpoint_url = http://127.0.0.1:9\nregion = nowhere-1\n")
+    for name, setting in {
+        "AWS_PROFILE": "a profile that is not there",
+        "AWS_CONFIG_FILE": str(config),
+        "AWS_ACCESS_KEY_ID": "the user's own",
+        "AWS_SESSION_TOKEN": "the user's own",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }.items():
+        monkeypatch.setenv(name, setting)
+    mine = as_uploader(connected, connected.drop)
+    mine.put("mine/v/a", b"1")
+    assert mine.get("mine/v/a") == b"1"
+    assert mine.client.meta.region_name == connected.region
+
+
 def test_there_are_no_events_before_it_runs(home):
     with pytest.raises(Rejected, match="start it"):
         Embedded(home).events()
