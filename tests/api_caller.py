@@ -100,3 +100,10 @@ def stepping(ports: Ports, name: str) -> str:
     rollout = records.get(Rollout, rolling(ports, name))
     ports.registry.commit([rollout.to(phase=Phase.STEPPING, step=0, step_since=ports.clock()).write])
     return rollout.id
+
+
+def ended_as(ports: Ports, name: str, phase: Phase, reason: str) -> None:
+    """Keep a rollout that has ended."""
+    records = Records(ports.registry)
+    rollout = records.get(Rollout, rolling(ports, name)).to(phase=phase, reason=reason)
+    ports.registry.commit([rollout.write])

@@ -1,15 +1,20 @@
 """The command line over the control API: what it says, and with which status it ends."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import chalicelib
 from chalicelib.domain.deployment import FleetState, Running
+from chalicelib.domain.rollout import Phase
+from chalicelib.local.cli.logs import Tail
 from chalicelib.local.cli.program import app
 from chalicelib.pipeline.keys import make_key
-from tests.api_caller import registered, rejected, rolling, stepping, uploading
+from tests.api_caller import ended_as, registered, rejected, rolling, stepping, uploading
 from tests.fakes_pipeline import traffic
 from tests.local.cli_platform import SmallPlatform, run
 
@@ -207,3 +212,36 @@ def test_logs_of_an_endpoint_are_its_deployments(platform):
 def test_logs_that_are_not_there_are_a_no(platform):
     rolling(platform.ports, "digits/1")
     assert platform.run("logs", "digits").exit_code == 1
+
+
+def test_logs_reach_back_into_what_was_set_aside(platform):
+    log(platform, "2-ab12-0.log.1", "one", "two")
+    log(platform, "2-ab12-0.log", "three")
+    assert platform.run("logs", "2-ab12", "-n", "2").stdout == "2-ab12-0  two\n2-ab12-0  three\n"
+
+
+def test_a_followed_log_loses_nothing_when_it_is_set_aside(tmp_path):
+    path = tmp_path / "2-ab12-0.log"
+    path.write_text("one\n")
+    tail = Tail(path)
+    seen = tail.new_lines()
+    path.write_text("one\ntwo\n")
+    path.rename(tmp_path / "2-ab12-0.log.1")
+    path.write_text("3\nhalf a li")
+    assert [*seen, *tail.new_lines()] == ["one", "two", "3"]
+
+
+def test_watch_says_how_the_last_rollout_ended(platform):
+    ended_as(platform.ports, "digits/1", Phase.ROLLED_BACK, "4 errors in 9 requests")
+    shown = " ".join(platform.run("watch", "digits", "--once").stdout.split())
+    assert "rolled_back: digits/1, 4 errors in 9 requests" in shown
+
+
+def test_watch_goes_on_until_it_is_interrupted(platform):
+    rolling(platform.ports, "digits/1")
+    command = [str(Path(sys.executable).with_name("modeldrop")), "--home", str(platform.home)]
+    watching = subprocess.Popen([*command, "watch", "--json", "--interval", "0.1"], stdout=subprocess.PIPE, text=True)
+    looks = [json.loads(watching.stdout.readline())["name"] for _ in range(3)]
+    watching.send_signal(signal.SIGINT)
+    watching.communicate(timeout=60)
+    assert (looks, watching.returncode) == (["digits"] * 3, 0)

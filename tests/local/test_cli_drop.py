@@ -9,14 +9,13 @@ import pytest
 
 from chalicelib.domain.manifest import parse_manifest
 from chalicelib.domain.refs import VersionRef
-from chalicelib.domain.rollout import Phase, Rollout
+from chalicelib.domain.rollout import Phase
 from chalicelib.local.cli.connection import Platform
 from chalicelib.local.cli.following import look
 from chalicelib.local.cli.settings import Settings
 from chalicelib.local.home import Home
 from chalicelib.local.stores import Embedded
-from chalicelib.pipeline.records import Records
-from tests.api_caller import registered, rejected, rolling, uploading
+from tests.api_caller import ended_as, registered, rejected, rolling, uploading
 from tests.fakes_artifacts import small_mar
 from tests.local.cli_platform import SmallPlatform, run
 
@@ -192,11 +191,6 @@ def test_a_push_that_nobody_takes_up_times_out(home, drop, mar):
     assert (pushed.exit_code, "digits/1 is not live" in pushed.stderr) == (3, True)
 
 
-def ended_as(ports, phase):
-    stored = Records(ports.registry).get(Rollout, rolling(ports, "digits/1"))
-    ports.registry.commit([stored.to(phase=phase, reason="4 errors").write])
-
-
 @pytest.mark.parametrize(
     ("happens", "status", "what"),
     [
@@ -205,10 +199,10 @@ def ended_as(ports, phase):
         (lambda ports: rejected(ports, "digits/1/"), 1, "no 'serve' tag"),
         (lambda ports: registered(ports, "digits/1"), None, "registered"),
         (lambda ports: rolling(ports, "digits/1"), None, "starting"),
-        (lambda ports: ended_as(ports, Phase.PROMOTED), 0, "promoted"),
-        (lambda ports: ended_as(ports, Phase.ROLLED_BACK), 1, "4 errors"),
-        (lambda ports: ended_as(ports, Phase.FAILED), 1, "failed"),
-        (lambda ports: ended_as(ports, Phase.SUPERSEDED), 1, "superseded"),
+        (lambda ports: ended_as(ports, "digits/1", Phase.PROMOTED, "4 errors"), 0, "promoted"),
+        (lambda ports: ended_as(ports, "digits/1", Phase.ROLLED_BACK, "4 errors"), 1, "4 errors"),
+        (lambda ports: ended_as(ports, "digits/1", Phase.FAILED, "4 errors"), 1, "failed"),
+        (lambda ports: ended_as(ports, "digits/1", Phase.SUPERSEDED, "4 errors"), 1, "superseded"),
     ],
 )
 def test_a_version_is_followed_to_its_end(tmp_path, happens, status, what):

@@ -1,9 +1,9 @@
 """`logs`: what replicas print, read from the home of the platform on this machine."""
 
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,23 +19,43 @@ _POLL = 0.25  # seconds between two looks at the files
 
 @dataclass
 class Tail:
-    """One replica's log, read on from where the last look ended."""
+    """One replica's log, read on from where the last look ended. A full log is set aside as `.1` and begun anew."""
 
     path: Path
     at: int = 0
+    inode: int = 0  # of the file that `at` is a place in
+
+    def kept_lines(self) -> list[str]:
+        """Return what was set aside before the first look."""
+        return _lines(_read(self._aside, 0))
 
     def new_lines(self) -> list[str]:
-        """Return the whole lines written since; begins anew when the file was set aside for being full."""
-        if not self.path.exists():
-            return []
-        if self.path.stat().st_size < self.at:
-            self.at = 0
-        with self.path.open("rb") as file:
-            file.seek(self.at)
-            block = file.read()
+        """Return the whole lines written since the last look."""
+        before = b""
+        if self.path.exists() and self.path.stat().st_ino != self.inode:
+            before = _read(self._aside, self.at) if self.inode else b""
+            self.at, self.inode = 0, self.path.stat().st_ino
+        block = _read(self.path, self.at)
         whole = block[: block.rfind(b"\n") + 1]
         self.at += len(whole)
-        return whole.decode(errors="replace").splitlines()
+        return _lines(before + whole)
+
+    @property
+    def _aside(self) -> Path:
+        return self.path.with_name(self.path.name + ".1")
+
+
+def _read(path: Path, start: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def _lines(block: bytes) -> list[str]:
+    return block.decode(errors="replace").splitlines()
 
 
 def logs(
@@ -54,11 +74,12 @@ def logs(
         _show(replica, line, as_json=as_json)
     if not tails and not follow:
         raise Ended(Status.NO, f"{', '.join(wanted)}: no log in {settings.home.logs}")
-    while follow:
-        for tail in _found(wanted, tails, settings):
-            for line in tail.new_lines():
-                _show(tail.path.stem, line, as_json=as_json)
-        time.sleep(_POLL)
+    with suppress(KeyboardInterrupt):
+        while follow:
+            time.sleep(_POLL)
+            for tail in _found(wanted, tails, settings):
+                for line in tail.new_lines():
+                    _show(tail.path.stem, line, as_json=as_json)
 
 
 def _deployments(name: str, settings: Settings) -> Sequence[str]:
@@ -84,7 +105,7 @@ def _found(wanted: Sequence[str], tails: dict[Path, Tail], settings: Settings) -
 
 def _newest(tails: Sequence[Tail], count: int) -> Iterator[tuple[str, str]]:
     for tail in tails:
-        yield from ((tail.path.stem, line) for line in deque(tail.new_lines(), maxlen=count))
+        yield from ((tail.path.stem, line) for line in deque([*tail.kept_lines(), *tail.new_lines()], maxlen=count))
 
 
 def _show(replica: str, line: str, *, as_json: bool) -> None:
@@ -92,4 +113,3 @@ def _show(replica: str, line: str, *, as_json: bool) -> None:
         print_json({"replica": replica, "line": line})
     else:
         print(f"{replica}  {line}", flush=True)
-        sys.stdout.flush()

@@ -10,6 +10,7 @@ import typer
 
 import chalicelib
 from chalicelib.domain.split import WHOLE
+from chalicelib.domain.errors import Rejected
 from chalicelib.local.cli.exits import Ended, Status
 
 _DEMO = Path("examples", "digits", "demo.py")

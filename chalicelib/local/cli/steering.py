@@ -56,4 +56,6 @@ def _ask(context: typer.Context, endpoint: str, what: str, body: Json = None, *,
     if as_json:
         print_json(answer)
     else:
-        print(f"{endpoint}: {what} is accepted; `modeldrop watch {endpoint}` shows what comes of it")
+        print(
+            f"{endpoint}: {'start' if body else what} is accepted; `modeldrop watch {endpoint}` shows what comes of it"
+        )

@@ -32,7 +32,7 @@ def validate(
         if as_json:
             print_json(json_of(report))
         else:
-            print(as_text(report))
+            print(as_text(report), end="")
     if not verdicts:
         raise Ended(Status.NOT_YET, f"{path}: no upload is there; name a folder, a model.mar or a bucket with uploads")
     raise typer.Exit(status_of(verdicts))

@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chalicelib.domain.split import WHOLE
 from chalicelib.local.cli.output import Json, console, print_json, table
 from chalicelib.local.cli.settings import AsJson
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
     from chalicelib.local.cli.connection import Platform
 
-_BAR = 40  # characters of a split's bar
+_BAR = 10  # characters of a split's bar
 
 
 def watch(
@@ -28,14 +31,14 @@ def watch(
     """Watch split, requests, errors, latency, the verdict and what it still needs; end it with Ctrl-C."""
     from chalicelib.local.cli.connection import Platform  # noqa: PLC0415 - httpx
 
-    with Platform.of(context.obj) as platform:
+    with Platform.of(context.obj) as platform, suppress(KeyboardInterrupt):
         looks = _looks(platform, endpoint, interval=interval, once=once)
         if as_json:
             for seen in looks:
                 for each in seen:
                     print_json(each)
         else:
-            _live(looks)
+            _draw(looks, _Past(platform))
 
 
 def _looks(platform: "Platform", endpoint: str, *, interval: float, once: bool) -> Iterator[list[Json]]:
@@ -49,24 +52,47 @@ def _looks(platform: "Platform", endpoint: str, *, interval: float, once: bool) 
         time.sleep(interval)
 
 
-def _live(looks: Iterator[list[Json]]) -> None:
+@dataclass
+class _Past:
+    """Rollouts that have ended, each asked for once: they never change."""
+
+    platform: "Platform"
+    known: dict[str, Json] = field(default_factory=dict)
+
+    def of(self, e: Json) -> Json:
+        """Return the endpoint's last rollout when none is open, None where it had none."""
+        last = e["last_rollout"]
+        if e["rollout"] or not last:
+            return None
+        if last not in self.known:
+            self.known[last] = self.platform.get(f"/v1/rollouts/{last}")
+        return self.known[last]
+
+
+def _draw(looks: Iterator[list[Json]], past: _Past) -> None:
+    """Redraw in place on a terminal; elsewhere print look after look."""
     from rich.live import Live  # noqa: PLC0415 - costs start-up time
 
-    with Live(console=console(), auto_refresh=False) as live:
+    out = console()
+    if not out.is_terminal:
         for seen in looks:
-            live.update(_picture(seen), refresh=True)
+            out.print(_picture(seen, past))
+        return
+    with Live(console=out, auto_refresh=False) as live:
+        for seen in looks:
+            live.update(_picture(seen, past), refresh=True)
 
 
-def _picture(endpoints: list[Json]) -> "RenderableType":
+def _picture(endpoints: list[Json], past: _Past) -> "RenderableType":
     from rich.console import Group  # noqa: PLC0415 - costs start-up time
 
     if not endpoints:
         return "No endpoint yet: the first version that is dropped makes one."
-    return Group(*(part for e in endpoints for part in (_deployments(e), _verdict(e["rollout"]), "")))
+    return Group(*(part for e in endpoints for part in (_deployments(e), _verdict(e["rollout"], past.of(e)), "")))
 
 
 def _deployments(e: Json) -> "RenderableType":
-    columns = ("", "version", "split", "", "state", "requests", "errors", "4xx", "non-finite", "p50 ms", "p95 ms")
+    columns = ("", "version", "split", "state", "requests", "errors", "4xx", "NaN", "p50 ms", "p95 ms")
     return table(f"endpoint {e['name']}", columns, (_row(e, i, d) for i, d in e["deployments"].items()))
 
 
@@ -78,9 +104,8 @@ def _row(e: Json, deployment: str, d: Json) -> tuple[Any, ...]:
     state = f"{d['state']}, restarted {d['restarts']} times" if d["restarts"] else d["state"]
     return (
         role,
-        f"{d['model_id']}/{d['version_id']}",
-        f"{weight} %",
-        "█" * round(_BAR * weight / 100),
+        _ref(d),
+        f"{'█' * round(_BAR * weight / WHOLE):{_BAR}} {weight} %",
         f"{state}: {d['reason']}" if d["reason"] else state,
         *counts,
         _ms(seen.get("p50_ms")),
@@ -100,12 +125,21 @@ def _ms(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
 
 
-def _verdict(r: Json) -> str:
+def _verdict(r: Json, ended: Json) -> str:
+    """Return the line below an endpoint: its open rollout's step and verdict, else how its last one ended."""
     if not r:
-        return "  no rollout is open"
+        return _escaped(f"  {ended['phase']}: {_ref(ended)}, {ended['reason']}" if ended else "  no rollout yet")
     step = f"step {r['step'] + 1} of {len(r['steps'])}" if r["step"] >= 0 else r["phase"]
     needed = r["judgement"]["samples_needed"]
-    needs = f"; {needed} more canary requests needed" if needed else ""
-    paused = " (paused)" if r["paused"] else ""
-    verdict = f"  {step}{paused}: {r['judgement']['outcome']} - {r['judgement']['reason']}{needs}"
-    return verdict.replace("[", r"\[")
+    needs = f" (needs {needed} more)" if needed else ""
+    paused = ", paused" if r["paused"] else ""
+    return _escaped(f"  {step}{paused}: {r['judgement']['outcome']}, {r['judgement']['reason']}{needs}")
+
+
+def _ref(r: Json) -> str:
+    return f"{r['model_id']}/{r['version_id']}"
+
+
+def _escaped(text: str) -> str:
+    """Return a text whose brackets are no markup."""
+    return text.replace("[", r"\[")
