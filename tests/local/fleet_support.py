@@ -15,7 +15,6 @@ from chalicelib.domain.version import SealedFile, version_digest
 from chalicelib.local.fleet.fleet import LocalFleet
 from tests.fakes import FakeBucket
 
-PREFIX = "digits/v1/attempt-1/"
 LIVENESS_S = 30.0  # generous: on a busy machine things take long, and waiting ends with the condition
 
 # A serving program of a few lines. What it does besides serving is in the model folder's `act.py`, as with a handler.
@@ -63,7 +62,11 @@ COMMAND = (sys.executable, "-m", "plainserver")
 
 def stored(store: FakeBucket, act: str = "", *, weights: bytes = b"weights", name: str = "d", **wishes) -> Deployment:
     """Put a model into the store and return its deployment; `act` is run while it loads."""
-    files = {"act.py": act.encode(), "weights.bin": weights}
+    return stored_files(store, {"act.py": act.encode(), "weights.bin": weights}, name=name, **wishes)
+
+
+def stored_files(store: FakeBucket, files: dict[str, bytes], *, name: str = "d", **wishes) -> Deployment:
+    """Put a version's files into the store and return its deployment."""
     prefix = f"digits/v1/{name}/"
     for path, body in files.items():
         store.put(prefix + path, body)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from chalicelib.domain.version import PART_SIZE, SealedFile, version_digest
-from chalicelib.local.fleet.fetch import Abandoned, Unfit, fetch, remove
+from chalicelib.local.fleet.fetch import Abandoned, Unfit, fetch
+from chalicelib.local.fleet.folders import remove
 from tests.fakes import FakeBucket
 from tests.local.fleet_support import stored
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from chalicelib.domain.deployment import Deployment
 from chalicelib.domain.objects import StoredObject
 from chalicelib.domain.version import PART_SIZE, SealedFile, file_digest, version_digest
+from chalicelib.local.fleet.folders import remove
 from chalicelib.pipeline.ports import Bucket
 
 
@@ -37,15 +37,6 @@ def fetch(store: Bucket, deployment: Deployment, folder: Path, *, is_wanted: Cal
     except BaseException:
         remove(fresh)
         raise
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder of read-only folders, whoever we are."""
-    if not folder.exists():
-        return
-    for parent, _, _ in os.walk(folder):
-        Path(parent).chmod(0o700)
-    shutil.rmtree(folder)
 
 
 def _objects(store: Bucket, deployment: Deployment) -> list[StoredObject]:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Self
 
 from chalicelib.domain.deployment import Deployment, FleetState, Running
-from chalicelib.local.fleet import fetch, host, logs, sandbox
+from chalicelib.local.fleet import host, logs, sandbox
 from chalicelib.local.fleet.environment import gpu_variables
+from chalicelib.local.fleet.folders import remove
 from chalicelib.local.fleet.host import Isolation
 from chalicelib.local.fleet.replica import Site
 from chalicelib.local.fleet.run import Run
@@ -136,7 +137,7 @@ class LocalFleet:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        fetch.remove(self._runtime)
+        remove(self._runtime)
         os.close(self._lock)
 
     def _forget(self, run: Run) -> None:
@@ -168,5 +169,5 @@ def _sweep(home: Home, lock: int) -> None:
     """Remove what a killed platform left: the runtime folder that it wrote down, and the models that it fetched."""
     left = Path(os.fsdecode(os.pread(lock, 4096, 0)))
     if left.name.startswith("md-") and left.is_dir() and left.stat().st_uid == os.geteuid():
-        fetch.remove(left)
-    fetch.remove(home.models)
+        remove(left)
+    remove(home.models)

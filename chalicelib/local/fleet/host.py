@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chalicelib.local.fleet import sandbox
+from chalicelib.local.fleet.folders import remove
 from chalicelib.local.fleet.process import Process
 from chalicelib.local.fleet.sandbox import Cell, Host, Walls
 
@@ -110,7 +110,7 @@ def open_cell(runtime: Path, walls: Walls, model: Path) -> Iterator[Cell]:
                 os.chown(own, cell.uid, cell.uid)
         yield cell
     finally:
-        shutil.rmtree(cell.folder)
+        remove(cell.folder)
 
 
 def _is_made(cell: Cell) -> bool:

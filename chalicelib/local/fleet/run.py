@@ -10,6 +10,7 @@ from pathlib import Path
 
 from chalicelib.domain.deployment import Deployment, FleetState, Running
 from chalicelib.local.fleet import fetch, supervision
+from chalicelib.local.fleet.folders import remove
 from chalicelib.local.fleet.logs import Log
 from chalicelib.local.fleet.replica import Site, Supervised, within
 from chalicelib.pipeline.ports import Bucket
@@ -66,7 +67,7 @@ class Run:
             self._show(replace(self.seen, state=FleetState.FAILED, ready=0, reason=f"{type(error).__name__}: {error}"))
         await self._stopping.wait()
         self._publish()
-        await asyncio.get_running_loop().run_in_executor(None, fetch.remove, self._model)
+        await asyncio.get_running_loop().run_in_executor(None, remove, self._model)
         forget(self)
 
     async def _run(self) -> None:
