@@ -169,7 +169,7 @@ class S3Bucket:
         try:
             self._upload(key, upload_id, chain([first], parts))
         except BaseException:
-            with suppress(ClientError):  # the first error is the one to tell
+            with suppress(ClientError, BotoCoreError):  # the first error is the one to tell
                 self.client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=upload_id)
             raise
 

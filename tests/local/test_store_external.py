@@ -1,7 +1,9 @@
 """Any other S3: credentials are the user's, hints come from listings. Here it is moto that plays the other store."""
 
 import pytest
+from botocore.exceptions import ClientError
 
+from chalicelib.adapters.s3 import S3Bucket
 from chalicelib.domain.errors import Rejected
 from chalicelib.local.home import Home
 from chalicelib.local.stores import Embedded, External, Watcher
@@ -71,6 +73,15 @@ def test_a_missing_bucket_is_told_with_how_to_make_it(other):
     with pytest.raises(Rejected, match="s3 mb s3://nowhere") as error:
         External(other.endpoint, store="nowhere").start()
     assert other.endpoint in str(error.value)
+
+
+def test_a_bucket_that_went_away_is_an_error_of_the_store_and_not_a_changed_object(other):
+    other.drop.put("m/v/a", b"1")
+    [item] = other.drop.list("m/v/a")
+    nowhere = S3Bucket(other.drop.client, "nowhere")
+    for call in (lambda: nowhere.read(item, 0, 1), lambda: list(nowhere.stream(item)), lambda: nowhere.get("m/v/a")):
+        with pytest.raises(ClientError, match="NoSuchBucket"):
+            call()
 
 
 def test_missing_credentials_are_told(other, monkeypatch):

@@ -186,6 +186,17 @@ def test_a_restart_keeps_objects_versions_keys_and_the_port(start, home):
     assert second.drop.read(listed, 0, 3) == b"old"
 
 
+def test_without_its_credentials_file_it_makes_new_keys_and_the_old_ones_end(start, home):
+    store, first = start()
+    first.drop.put("m/v/a", b"kept")
+    store.stop()
+    home.credentials.unlink()
+    _, second = start(port=int(first.endpoint.rpartition(":")[2]))
+    assert second.drop.get("m/v/a") == as_uploader(second, second.drop).get("m/v/a") == b"kept"
+    with pytest.raises(ClientError, match="InvalidAccessKeyId"):
+        as_uploader(first, second.drop).get("m/v/a")
+
+
 def test_a_port_that_another_program_took_meanwhile_is_given_up_with_a_word(start):
     store, first = start()
     store.stop()

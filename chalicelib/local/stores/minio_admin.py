@@ -1,6 +1,7 @@
 """What MinIO needs besides S3: its credentials on disk, and a user that may write the drop and nothing else."""
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from chalicelib.domain.errors import Rejected
 from chalicelib.local.stores.seam import write_private
 
 UPLOADER = "drop-uploader"  # also the name of its policy
+_OUR_KEYS = re.compile(r"drop-[0-9a-f]{12}")
 _READY = 15.0  # seconds; S3 answers before users can be made
 
 
@@ -88,7 +90,7 @@ def _statement(effect: str, actions: list[str], resource: str) -> Mapping[str, A
 
 
 def make_uploader(address: str, credentials: Credentials, drop: str) -> None:
-    """Make the user whose key may write the drop; the same again when it is there. Raises Rejected."""
+    """Make the one user whose key may write the drop; a key that we generated before ends. Raises Rejected."""
     root = StaticProvider(credentials.root_user, credentials.root_password)
     admin = MinioAdmin(endpoint=address, credentials=root, secure=False)
     deadline = time.monotonic() + _READY
@@ -97,9 +99,17 @@ def make_uploader(address: str, credentials: Credentials, drop: str) -> None:
             admin.policy_add(UPLOADER, policy=dict(uploader_policy(drop)))
             admin.user_add(credentials.uploader_access_key, credentials.uploader_secret_key)
             admin.policy_set(UPLOADER, user=credentials.uploader_access_key)
+            _end_earlier_keys(admin, credentials.uploader_access_key)
         except MinioAdminException as error:
             if time.monotonic() > deadline:
                 raise Rejected(f"MinIO: the uploader's user can't be made: {error}", code="store_failed") from error
             time.sleep(0.1)
         else:
             return
+
+
+def _end_earlier_keys(admin: MinioAdmin, current: str) -> None:
+    """Remove the users of our earlier credentials; an operator's own users stay."""
+    for user in json.loads(admin.user_list()):
+        if _OUR_KEYS.fullmatch(user) and user != current:
+            admin.user_remove(user)
