@@ -5,6 +5,7 @@ import json
 import shutil
 import socket
 import ssl
+import sys
 import tempfile
 import threading
 import time
@@ -55,6 +56,11 @@ class Replica(ThreadingMixIn, UnixStreamServer):
         self.open: set[socket.socket] = set()
         super().__init__(str(at), _Handler)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def handle_error(self, request, client_address) -> None:
+        """Say nothing of a gateway that ended the connection: that is what some tests are about."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
     def close(self) -> None:
         """End as a process does that crashes: with all its connections."""

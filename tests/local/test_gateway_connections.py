@@ -12,22 +12,37 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from chalicelib.local.gateway.gateway import Gateway
 from chalicelib.local.gateway.server import Limits
 from tests.local.gateway_world import World, code_of, predict, says, until
 
-LIMITS = Limits(body=300_000, head=8_000, head_time=0.4, body_time=0.4, idle_time=1.5, linger=0.5)
+LIMITS = Limits(body=300_000, head=8_000, linger=0.3)
+HASTY = Limits(head_time=0.4, body_time=0.4, idle_time=0.8, linger=0.5)
 PREDICT = b"POST /v1/endpoints/digits/predict HTTP/1.1\r\nhost: x\r\n"
 
 
 @pytest.fixture
 def world():
-    world = World(limits=LIMITS)
+    world = made(LIMITS)
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def hasty():
+    """A gateway that waits for nobody."""
+    world = made(HASTY)
+    yield world
+    world.close()
+
+
+def made(limits):
+    world = World(limits=limits)
     world.replica = world.add_replica("v1")
     world.set_split({"v1": 100})
     world.secret = world.key("predict:digits")
     world.auth = f"authorization: Bearer {world.secret}\r\n".encode()
-    yield world
-    world.close()
+    return world
 
 
 def connect(world):
@@ -198,17 +213,21 @@ def test_what_is_not_plain_http_is_400_and_closed(world, nonsense):
 
 
 @pytest.mark.parametrize("sent", [PREDICT, PREDICT + b"content-type: text/plain\r\n"])
-def test_a_head_that_does_not_come_is_408(world, sent):
-    assert statuses(say(world, sent)) == [408]
+def test_a_head_that_does_not_come_is_408(hasty, sent):
+    assert statuses(say(hasty, sent)) == [408]
 
 
-def test_a_body_that_does_not_come_is_408(world):
-    assert statuses(say(world, PREDICT + world.auth + b"content-length: 100\r\n\r\n{")) == [408]
-    assert world.traffic("v1").requests == 0
+def test_a_body_that_does_not_come_is_408(hasty):
+    assert statuses(say(hasty, PREDICT + hasty.auth + b"content-length: 100\r\n\r\n{")) == [408]
+    assert hasty.traffic("v1").requests == 0
 
 
-def test_an_idle_connection_is_closed_without_a_word(world):
-    with connect(world) as connection:
+def test_a_head_that_does_not_come_behind_another_request_is_408_as_well(hasty):
+    assert statuses(say(hasty, request(hasty) + PREDICT)) == [200, 408]
+
+
+def test_an_idle_connection_is_closed_without_a_word(hasty):
+    with connect(hasty) as connection:
         assert connection.recv(10) == b""
 
 
@@ -252,6 +271,13 @@ def test_stop_finishes_what_is_being_answered_and_takes_no_more(world):
         stopped.result()
     assert not world.gateway.ready
     idle.close()
+
+
+def test_a_port_that_is_taken_is_said_at_start(world):
+    other = Gateway(world.wiring, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    with pytest.raises(OSError, match="in use"):
+        other.start("127.0.0.1", world.gateway.port)
+    assert not other.ready
 
 
 def test_stop_does_not_wait_for_ever(world):

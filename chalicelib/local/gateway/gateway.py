@@ -24,6 +24,8 @@ RELOAD = 1.0  # seconds: the level trigger behind `refresh`
 TROUBLE_PAUSE = 0.25  # seconds between two calls of on_trouble for one deployment
 UPSTREAM_TIMEOUT = 60.0
 BACKLOG = 1024
+HANDSHAKE = 10.0  # seconds for TLS to begin, and
+SHUTDOWN = 2.0  # to end
 THREADS = 8  # for the control API and the store's events
 
 log = logging.getLogger(__name__)
@@ -82,13 +84,14 @@ class Gateway:
         """Listen, and return once it does; port 0 takes a free one. Raises OSError where it can't."""
         self._bind = (host, port, events_port)
         self.routes.reload()
-        for thread in self._threads:
-            thread.start()
+        serving, reloading = self._threads
+        serving.start()
         try:
             self._started.result()
         except BaseException:
             self.stop(0)
             raise
+        reloading.start()
 
     def stop(self, within: float = 30.0) -> None:
         """Take no more connections, finish what is being answered, close."""
@@ -122,12 +125,11 @@ class Gateway:
             except Exception:  # a process loop: the registry may be back in a second
                 log.exception("the registry can't be read; going on with what is known")
             self.counters.forget(self.routes.deployments)
-            self._loop.call_soon_threadsafe(self._predictor.replicas.prune)
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
-        self._predictor = Predictor(
+        predictor = Predictor(
             sockets=self._wiring.sockets,
             counters=self.counters,
             on_trouble=Throttle(self._wiring.on_trouble, TROUBLE_PAUSE, self._loop.call_later),
@@ -136,22 +138,32 @@ class Gateway:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="gateway-work") as pool:
             service = GatewayService(
                 routes=self.routes,
-                predictor=self._predictor,
+                predictor=predictor,
                 counters=self.counters,
                 control=self._wiring.control,
                 pool=pool,
             )
             callers = Connections(service, self._wiring.limits)
             store = Connections(StoreEvents(self._wiring.on_store_event, pool), self._wiring.limits)
+            pruning = self._loop.create_task(predictor.replicas.prune())
             await self._listen(callers, store)
+            pruning.cancel()
             await asyncio.gather(callers.drain(self._drain_time), store.drain(self._drain_time))
-        self._predictor.replicas.close()
+        predictor.replicas.close()
 
     async def _listen(self, callers: Connections, store: Connections) -> None:
         """Serve both until told to stop."""
         host, port, events_port = self._bind
         loop = self._loop
-        public = await loop.create_server(callers, host, port, ssl=self._tls, backlog=BACKLOG, ssl_shutdown_timeout=2)
+        public = await loop.create_server(
+            callers,
+            host,
+            port,
+            backlog=BACKLOG,
+            ssl=self._tls,
+            ssl_handshake_timeout=HANDSHAKE,
+            ssl_shutdown_timeout=SHUTDOWN,
+        )
         internal = await loop.create_server(store, "127.0.0.1", events_port, backlog=BACKLOG)
         self.port = public.sockets[0].getsockname()[1]
         self.events_port = internal.sockets[0].getsockname()[1]

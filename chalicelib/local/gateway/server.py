@@ -97,6 +97,7 @@ class Connection(asyncio.Protocol):
         self._owes_continue = False
         self._discarding = False  # what still comes is of a refused request
         self._unread = False  # the client leaves our answer unread
+        self._is_full = False  # too many requests wait: reading is paused
         self._in_body = False
         self._begin()
         self._in_head = False
@@ -137,8 +138,7 @@ class Connection(asyncio.Protocol):
     # --- called by the parser ---------------------------------------------------------------------------------------
     def on_message_begin(self) -> None:
         self._begin()
-        if not self._task and not self._waiting:
-            self.deadline = monotonic() + self._limits.head_time
+        self._set_deadline()
 
     def on_url(self, part: bytes) -> None:
         self._target += part
@@ -175,7 +175,8 @@ class Connection(asyncio.Protocol):
         self._request.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         keep_alive = self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1"
         self._waiting.append((self._request, self._refused, keep_alive))
-        if len(self._waiting) > MAX_WAITING:
+        if len(self._waiting) > MAX_WAITING and not self._is_full:
+            self._is_full = True
             self._transport.pause_reading()
         self._next()
 
@@ -248,7 +249,8 @@ class Connection(asyncio.Protocol):
                 self._task = asyncio.get_running_loop().create_task(self._serve(request, keep_alive=keep_alive))
             else:
                 self._send(request, response, keep_alive=keep_alive)
-        if len(self._waiting) == MAX_WAITING:
+        if self._is_full and len(self._waiting) <= MAX_WAITING:
+            self._is_full = False
             self._transport.resume_reading()
         self._continue()
         self._set_deadline()
@@ -286,5 +288,7 @@ class Connection(asyncio.Protocol):
             self.deadline = monotonic() + self._limits.linger
         elif self._in_body:
             self.deadline = monotonic() + self._limits.body_time
-        elif not self._in_head:
+        elif self._in_head:  # not put off by its bytes
+            self.deadline = min(self.deadline, monotonic() + self._limits.head_time)
+        else:
             self.deadline = monotonic() + self._limits.idle_time

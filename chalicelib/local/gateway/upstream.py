@@ -11,8 +11,10 @@ import httptools
 from chalicelib.local.gateway.messages import Headers
 
 MAX_IDLE = 64  # kept connections to one replica
+MAX_ANSWER = 64 * 2**20  # bytes with its head: model code may not fill our memory
 CONNECT_TRIES = 100  # a full backlog is retried, not failed: it empties within milliseconds
 CONNECT_PAUSE = 0.01  # seconds
+PRUNE = 10.0  # seconds
 _INFORMATIONAL = range(100, 200)
 
 
@@ -45,6 +47,7 @@ class Link(asyncio.Protocol):
         self.heard = False  # a byte of the current answer
         self._until_close = False  # the answer has no length: it ends with the connection
         self._can_stay = False
+        self._size = 0  # bytes of the current answer
 
     # --- called by the loop -----------------------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -60,7 +63,12 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.heard = True
+        self._size += len(data)
         if self._answer is None:  # nothing was asked
+            self._transport.abort()
+            return
+        if self._size > MAX_ANSWER:
+            self._fail(Broken(f"the replica's answer exceeds {MAX_ANSWER} bytes"))
             self._transport.abort()
             return
         try:
@@ -98,6 +106,7 @@ class Link(asyncio.Protocol):
         """Send a request and return its answer. Cancelled, it ends the connection, so that no answer is mixed up."""
         loop = asyncio.get_running_loop()
         self.heard = False
+        self._size = 0
         answer = self._answer = loop.create_future()
         timer = loop.call_later(timeout, self._fail, TimedOut())
         self._transport.writelines(message)
@@ -198,9 +207,11 @@ class Replicas:
         """Return the one of these with the fewest requests in flight."""
         return min((self._of(socket) for socket in sockets), key=lambda replica: replica.in_flight)
 
-    def prune(self) -> None:
-        """Forget the ones that nothing is connected to."""
-        self._by_socket = {socket: each for socket, each in self._by_socket.items() if not each.is_unused}
+    async def prune(self) -> None:
+        """Forget the ones that nothing is connected to, for ever."""
+        while True:
+            await asyncio.sleep(PRUNE)
+            self._by_socket = {socket: each for socket, each in self._by_socket.items() if not each.is_unused}
 
     def close(self) -> None:
         for replica in self._by_socket.values():
