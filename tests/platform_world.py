@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import boto3
 import httpx
@@ -182,7 +183,7 @@ class Load:
     body: object = field(default_factory=lambda: {"instances": [[1.0, 2.0]]})
     answers: list[Answered] = field(default_factory=list)
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         self._key = self.platform.key(f"predict:{self.endpoint}")["key"]
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._call, args=(n,)) for n in range(self.callers)]

@@ -194,7 +194,7 @@ def default_plan(options: UpOptions) -> Plan:
 
 
 def run(options: UpOptions) -> None:
-    """Run the platform until SIGINT or SIGTERM; raises Rejected, Occupied or OSError when it can't start."""
+    """Run the platform until SIGINT or SIGTERM; raises Rejected or OSError when it can't start."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     asked_to_stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -22,7 +22,7 @@ def _mapping(text: str) -> dict[str, Any]:
         raise Rejected(f"deploy.yaml is larger than {_LARGEST} bytes; it holds settings only", code="bad_deploy_yaml")
     try:
         parsed = yaml.safe_load(text) or {}
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date or number that is none
         raise Rejected(f"deploy.yaml doesn't parse: {error}; correct the YAML", code="bad_deploy_yaml") from error
     if not isinstance(parsed, dict):
         raise Rejected("deploy.yaml must be a mapping of settings, such as `steps: [5, 50]`", code="bad_deploy_yaml")

@@ -1,5 +1,6 @@
 """Records as the JSON that people and programs read; the live part is observed at the moment of asking."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -138,7 +139,12 @@ def _live(endpoint_value: Endpoint, value: Rollout, ports: Ports) -> View:
 
 def _traffic(seen: Traffic) -> View:
     counts = {"requests": seen.requests, "errors": seen.errors, "rejected": seen.rejected, "nonfinite": seen.nonfinite}
-    return {**counts, "p50_ms": seen.quantile_ms(0.5), "p95_ms": seen.quantile_ms(0.95)}
+    return {**counts, "p50_ms": _finite(seen.quantile_ms(0.5)), "p95_ms": _finite(seen.quantile_ms(0.95))}
+
+
+def _finite(milliseconds: float | None) -> float | None:
+    """JSON knows no infinity: past the last bucket there is no number to show."""
+    return milliseconds if milliseconds is not None and math.isfinite(milliseconds) else None
 
 
 def _only(found: list[View], field: str, value: str) -> View:

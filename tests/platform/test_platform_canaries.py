@@ -1,4 +1,4 @@
-"""Canaries that are sick in one way each, on a real platform under a steady load: each goes back, and nobody notices."""
+"""Canaries that are sick in one way each, on a real platform under a steady load: each goes back."""
 
 import time
 from contextlib import ExitStack
@@ -39,6 +39,7 @@ def handle(data, context):
     return [row["data"] for row in data]
 """,
 }
+PRIVATE = ("registry.sqlite", "credentials.json", "connection.json", "aws-credentials")
 PACE = ("--step-time", "2", "--min-requests", "20", "--quiet-period", "0.5", "--steps", "20,50,100")
 
 
@@ -82,7 +83,9 @@ def test_silence_never_promotes(running):
     running.drop("silent/v1/", {"model.mar": GOOD})
     running.await_phase("silent", "v1", "promoted")
     running.drop("silent/v2/", {"model.mar": small_mar() + b""})
-    until(lambda: running.endpoint("silent")["split"].values() and running.phase("silent", "v2") == "stepping", 60, "v2")
+    until(
+        lambda: running.endpoint("silent")["split"].values() and running.phase("silent", "v2") == "stepping", 60, "v2"
+    )
     held = until(lambda: "waits for a person" in judged(running), 60, "every extension used up")
     assert held
     assert sorted(running.endpoint("silent")["split"].values()) == [20, 80]
@@ -96,7 +99,10 @@ def judged(running) -> str:
 
 
 def test_a_handler_that_raises_while_it_loads_ends_the_rollout_with_its_own_words_before_any_traffic(running):
-    running.drop("raises/v3/", {"model.mar": small_mar("raise RuntimeError('weights from another planet')\ndef handle(d, c): ...")})
+    running.drop(
+        "raises/v3/",
+        {"model.mar": small_mar("raise RuntimeError('weights from another planet')\ndef handle(d, c): ...")},
+    )
     running.await_phase("raises", "v3", "failed")
     shown = running.get("/v1/models/raises/versions/v3")
     assert shown["status"] == "unservable"
@@ -123,7 +129,7 @@ def handle(data, context):
     others = [p for p in os.listdir("/proc") if p.isdigit() and p != str(os.getpid())]
     return [{{
         "environment": sorted(os.environ),
-        "files": [readable({str(running.home)!r} + "/" + n) for n in ("registry.sqlite", "credentials.json", "connection.json", "aws-credentials")],
+        "files": [readable({str(running.home)!r} + "/" + n) for n in {PRIVATE!r}],
         "environments": [e for e in (readable(f"/proc/{{p}}/environ") for p in others) if e],
         "network": reaches({int(running.url.rpartition(":")[2])}),
         "uid": os.getuid(),

@@ -10,7 +10,6 @@ import typer
 
 import chalicelib
 from chalicelib.domain.split import WHOLE
-from chalicelib.domain.errors import Rejected
 from chalicelib.local.cli.exits import Ended, Status
 
 _DEMO = Path("examples", "digits", "demo.py")
@@ -59,7 +58,10 @@ def up(
         quiet_period=_seconds(quiet_period),
         **({"bounds": read_bounds(bounds)} if bounds else {}),
     )
-    run(options)
+    try:
+        run(options)
+    except OSError as error:  # a port or a file that isn't ours
+        raise Ended(Status.NO, f"the platform can't start: {error}") from error
 
 
 def demo(context: typer.Context) -> None:

@@ -1,0 +1,24 @@
+"""Five versions, one after another, under a steady load: nobody sees a failed request."""
+
+import pytest
+
+from tests.fakes_artifacts import small_mar
+from tests.platform_world import Load, platform
+
+pytestmark = pytest.mark.slow
+
+PACE = ("--step-time", "2", "--min-requests", "10", "--quiet-period", "0.5", "--keep-warm", "2")
+VERSIONS = ("v1", "v2", "v3", "v4", "v5")
+
+
+def test_thirty_requests_a_second_through_five_rollouts_never_fail(tmp_path):
+    with platform(tmp_path / "home", *PACE) as running:
+        running.drop("m/v1/", {"model.mar": small_mar()})
+        running.await_phase("m", "v1", "promoted")
+        with Load(running, "m", per_second=30) as load:
+            for version in VERSIONS[1:]:
+                running.drop(f"m/{version}/", {"model.mar": small_mar(), "README.md": version.encode()})
+                running.await_phase("m", version, "promoted", 120)
+        assert load.failed == []
+        assert {a.version for a in load.answers} == set(VERSIONS)
+        assert len(load.answers) > 200
