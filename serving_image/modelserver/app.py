@@ -11,6 +11,7 @@ from modelserver.engine import RAISED, Engine, Job, Outcome
 from modelserver.errors import RequestError, bad_request, model_failed
 from modelserver.formats import Model
 from modelserver.http import Cancel
+from modelserver.log import emit
 from modelserver.messages import Request, Response, error_response, json_response
 from modelserver.metrics import CONTENT_TYPE, ServingMetrics
 from modelserver.rows import Prediction
@@ -134,6 +135,11 @@ def parsed(route: PredictRoute, model: Model, request: Request) -> Call:
         return route.parse(model, request)
     except RecursionError:
         raise bad_request("nested_too_deep", "the body's lists or objects are nested too deep", "body") from None
+    except RequestError:
+        raise
+    except Exception as error:  # the boundary of the loop: no client waits in vain
+        emit("internal_error", path=request.path, error=f"{type(error).__name__}: {error}")
+        raise RequestError(500, "internal_error", "the server could not read this request") from error
 
 
 def answered(digest: str, call: Call, outcome: Outcome) -> tuple[Response, int]:

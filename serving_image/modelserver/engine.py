@@ -19,6 +19,8 @@ from modelserver.rows import Prediction, Rows, joined
 Outcome: TypeAlias = Prediction | RequestError
 # A model may raise anything, sys.exit() included, and must not end the thread that calls it.
 RAISED = (Exception, SystemExit)
+SHORT_S = 0.001
+SHORT_CALLS = 16
 
 
 class Predict(Protocol):
@@ -65,6 +67,24 @@ class ModelThread:
             self._calls.get()()
 
 
+@dataclass(slots=True)
+class Pace:
+    """Whether calls have been short for long enough to be made on the loop itself, without a thread's hop.
+
+    Only for models that compute: a stranger's handler may sleep or hang, and must never hold the loop.
+    """
+
+    may_be_short: bool
+    short_calls: int = 0
+
+    def note(self, seconds: float) -> None:
+        self.short_calls = self.short_calls + 1 if seconds < SHORT_S else 0
+
+    @property
+    def is_short(self) -> bool:
+        return self.may_be_short and self.short_calls >= SHORT_CALLS
+
+
 class Engine:
     def __init__(
         self,
@@ -75,7 +95,9 @@ class Engine:
         max_queue: int,
         timeout_s: float,
         observer: BatchObserver,
+        pace: Pace,
     ) -> None:
+        self._pace = pace
         self._predict = predict
         self._thread = thread
         self._max_batch = max_batch
@@ -126,20 +148,29 @@ class Engine:
         self.running = len(batch)
         for job in batch:
             job.is_running = True
-        if batch:
+        if batch and self._pace.is_short:
+            self._settle(batch, *self._called(batch))
+            self._loop.call_soon(self._start_next)
+        elif batch:
             self._thread.submit(lambda: self._call(batch))
 
-    def _call(self, batch: Sequence[Job]) -> None:
-        """Run on the model's thread; nothing that a model raises may end it."""
+    def _called(self, batch: Sequence[Job]) -> tuple[Sequence[Outcome], float]:
         started = time.perf_counter()
         outcomes = predict_each(self._predict, [job.rows for job in batch])
-        seconds = time.perf_counter() - started
-        self._loop.call_soon_threadsafe(self._finish, batch, outcomes, seconds)
+        return outcomes, time.perf_counter() - started
+
+    def _call(self, batch: Sequence[Job]) -> None:
+        """Run on the model's thread."""
+        self._loop.call_soon_threadsafe(self._finish, batch, *self._called(batch))
 
     def _finish(self, batch: Sequence[Job], outcomes: Sequence[Outcome], seconds: float) -> None:
-        self._observer.batch(sum(job.rows.count for job in batch), seconds)
         # The model gets its next batch before the answers are written, so that it never waits for us.
         self._start_next()
+        self._settle(batch, outcomes, seconds)
+
+    def _settle(self, batch: Sequence[Job], outcomes: Sequence[Outcome], seconds: float) -> None:
+        self._pace.note(seconds)
+        self._observer.batch(sum(job.rows.count for job in batch), seconds)
         for job, outcome in zip(batch, outcomes, strict=True):
             job.settle(outcome)
 
@@ -172,7 +203,7 @@ def predict_each(predict: Predict, batch: Sequence[Rows]) -> Sequence[Outcome]:
 
 def _row_by_row(predict: Predict, rows: Rows, error: BaseException) -> Outcome:
     parts: Sequence[Rows] = rows.split()
-    if len(parts) == 1:
+    if len(parts) <= 1:
         return model_failed(error)
     predictions: list[Prediction] = []
     for i, part in enumerate(parts):

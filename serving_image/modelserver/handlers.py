@@ -35,7 +35,7 @@ def find_handler(archive: Archive) -> Handler:
         raise LoadError("the manifest names no handler; archive the model with --handler")
     module_name, _, function = name.partition(":")
     path = _handler_file(archive.folder, module_name)
-    module = _import_file(path) if path else _import_default(module_name)
+    module = import_file(path) if path else _import_default(module_name)
     return _entry_point(module, function or "handle")
 
 
@@ -50,7 +50,7 @@ def _handler_file(folder: Path, module_name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _import_file(path: Path) -> ModuleType:
+def import_file(path: Path) -> ModuleType:
     # A handler file may be called like a module that is loaded already (json.py): it must not replace that.
     name = path.stem if path.stem not in sys.modules else f"_handler_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -85,15 +85,20 @@ def _entry_point(module: ModuleType, function: str) -> Handler:
 
 
 def _class_entry_point(module: ModuleType) -> Handler:
+    service = the_class(module)()
+    for method in ("initialize", "handle"):
+        if not callable(getattr(service, method, None)):
+            raise LoadError(f"handler class {type(service).__name__} has no method {method}")
+    return Handler(service.handle, service.initialize, _accepts_arrays(service))
+
+
+def the_class(module: ModuleType) -> Any:
+    """The only class that a module defines; raise LoadError that names all where there are more."""
     classes = [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
     if len(classes) != 1:
         found = ", ".join(c.__name__ for c in classes) or "none"
-        raise LoadError(f"the handler module must have a function handle or exactly one class; found: {found}")
-    service: Any = classes[0]()
-    for method in ("initialize", "handle"):
-        if not callable(getattr(service, method, None)):
-            raise LoadError(f"handler class {classes[0].__name__} has no method {method}")
-    return Handler(service.handle, service.initialize, _accepts_arrays(service))
+        raise LoadError(f"{module.__name__}.py must have a function handle or exactly one class; found: {found}")
+    return classes[0]
 
 
 def _accepts_arrays(*owners: Any) -> bool:

@@ -64,7 +64,8 @@ class Connection(asyncio.Protocol):
 
     def _begin_message(self) -> None:
         self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._raw_headers: list[tuple[bytes, bytes]] = []
+        self._headers: dict[str, str] = {}
         self._header_size = 0
         self._unparsed = 0
         self._body: list[bytes] = []
@@ -133,13 +134,13 @@ class Connection(asyncio.Protocol):
         self._check_header(self._header_size)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        self._raw_headers.append((name, value))
         self._header_size += len(name) + len(value)
         self._check_header(self._header_size)
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
-        headers = self._decoded_headers()
+        self._headers = headers = {name.decode("latin-1").lower(): v.decode("latin-1") for name, v in self._raw_headers}
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self._limits.max_body:
             self._refuse_body()
@@ -161,9 +162,6 @@ class Connection(asyncio.Protocol):
 
     # What follows from it.
 
-    def _decoded_headers(self) -> dict[str, str]:
-        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
-
     def _check_header(self, size: int) -> None:
         if size > self._limits.max_header and not self._is_refused:
             message = f"the request's headers are larger than {self._limits.max_header} bytes"
@@ -177,7 +175,7 @@ class Connection(asyncio.Protocol):
     def _dispatch(self) -> None:
         method = self._parser.get_method().decode("latin-1")
         path = self._url.split(b"?", 1)[0].decode("latin-1")
-        request = Request(method, path, self._decoded_headers(), b"".join(self._body))
+        request = Request(method, path, self._headers, b"".join(self._body))
         exchange = Exchange(self._parser.should_keep_alive(), with_body=method != "HEAD")
         self._body = []
         self._exchanges.append(exchange)

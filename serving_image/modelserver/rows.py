@@ -2,10 +2,13 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from modelserver.errors import RequestError
 
 Array: TypeAlias = NDArray[Any]
 
@@ -64,6 +67,25 @@ def concatenated(batch: Sequence[TensorRows]) -> dict[str, Array]:
     if len(batch) == 1:
         return dict(batch[0].inputs)
     return {name: np.concatenate([rows.inputs[name] for rows in batch]) for name in batch[0].inputs}
+
+
+def cut(outputs: Mapping[str, Array], counts: Sequence[int]) -> list[Prediction]:
+    """Give each request its rows back; raise where an output has not one entry a row."""
+    total = sum(counts)
+    for name, array in outputs.items():
+        if array.shape[:1] != (total,):
+            message = f"output {name!r} has shape {list(array.shape)}: not one entry for each of {total} rows"
+            raise RequestError(500, "unsplittable_output", message)
+    if len(counts) == 1:
+        return [_prediction(dict(outputs))]
+    starts = accumulate(counts, initial=0)
+    return [_prediction({n: a[i : i + k] for n, a in outputs.items()}) for i, k in zip(starts, counts, strict=False)]
+
+
+def _prediction(parts: dict[str, Array]) -> Prediction:
+    """Contiguous, as the encoder wants it; a single output needs no name."""
+    whole = {name: np.ascontiguousarray(array) for name, array in parts.items()}
+    return Prediction(next(iter(whole.values())) if len(whole) == 1 else whole)
 
 
 def joined(parts: Sequence[Prediction]) -> Prediction:

@@ -17,7 +17,7 @@ import uvloop
 from modelserver import formats
 from modelserver.app import App, Served
 from modelserver.digest import folder_digest
-from modelserver.engine import Engine, ModelThread
+from modelserver.engine import Engine, ModelThread, Pace
 from modelserver.formats import Model
 from modelserver.http import Connection, Limits
 from modelserver.log import catch_logging, emit, load_failure
@@ -144,6 +144,7 @@ def _served(loaded: Loaded, thread: ModelThread, settings: Settings, metrics: Se
         max_queue=settings.max_queue,
         timeout_s=settings.request_timeout_s,
         observer=metrics,
+        pace=Pace(loaded.model.only_computes),
     )
     return Served(loaded.model, engine, loaded.digest, loaded.warmup)
 

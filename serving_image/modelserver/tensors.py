@@ -47,6 +47,8 @@ def rows_from_columns(body: bytes, schema: Schema) -> TensorRows:
     if len(counts) > 1:
         raise bad_request("ragged", "the inputs differ in the length of their first axis", "inputs")
     length = next(iter(counts))
+    if length == (0,):
+        raise bad_request("wrong_shape", "expected at least one row", "inputs")
     return TensorRows(inputs, length[0] if length else 1, schema.batchable and bool(length))
 
 

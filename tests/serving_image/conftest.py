@@ -126,6 +126,11 @@ def archive(folder: Path, *options: str) -> Path:
 
 
 @pytest.fixture
+def build_archive():
+    return archive
+
+
+@pytest.fixture
 def handler_archive(tmp_path):
     """An archive made of a handler's source and whatever else the archiver takes."""
 

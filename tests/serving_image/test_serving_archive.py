@@ -1,6 +1,7 @@
 """TorchServe archives over HTTP: the real archiver's files behind the real program."""
 
 import concurrent.futures
+import importlib.util
 import json
 import socket
 import zipfile
@@ -283,3 +284,39 @@ def test_the_model_folder_is_only_read_and_nothing_is_left_behind(run, custom_fo
     assert replica.until_exit() == 0
     assert sorted(custom_folder.rglob("*")) == before
     assert list(replica.socket.parent.iterdir()) == []
+
+
+EAGER = """
+import torch
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 2)
+    def forward(self, x):
+        y = self.linear(x)
+        return {"logits": y, "best": y.argmax(1)}
+"""
+
+
+def test_a_class_with_its_weights_behind_base_handler_runs_on_arrays(run, build_archive, tmp_path):
+    import torch  # noqa: PLC0415 - seconds, and only where Torch is tested
+
+    linear = torch.nn.Linear(4, 2)
+    torch.save({"linear.weight": linear.weight, "linear.bias": linear.bias}, tmp_path / "weights.pt")
+    (tmp_path / "net.py").write_text(EAGER)
+    options = ("--model-file", str(tmp_path / "net.py"), "--serialized-file", str(tmp_path / "weights.pt"))
+    replica = run(build_archive(tmp_path / "eager", "--handler", "base_handler", *options)).until_ready()
+    expected = linear(torch.ones(1, 4)).detach()[0]
+    (answer,) = predict(replica, [1, 1, 1, 1]).json()["predictions"]
+    assert answer == {"logits": pytest.approx(expected.tolist()), "best": int(expected.argmax())}
+
+
+def test_a_default_handler_whose_libraries_are_missing_says_which(run, script_folder, tmp_path):
+    pytest.importorskip("ts")
+    if importlib.util.find_spec("torchvision") and importlib.util.find_spec("captum"):
+        pytest.skip("torchvision and captum are here")
+    replica = run(with_handler(script_folder, tmp_path / "version", "image_classifier"))
+    assert replica.until_exit() == 3
+    error = replica.events("load_failed")[0]["error"]
+    assert "the default handler image_classifier needs" in error
+    assert "which this image does not have" in error

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from collections import deque
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from modelserver import digest
 from modelserver.codec import encode, fast_instances, nonfinite_in
 from modelserver.digest import file_digest, folder_digest, version_digest
-from modelserver.engine import Job, next_batch, predict_each
+from modelserver.engine import SHORT_CALLS, Job, Pace, next_batch, predict_each
 from modelserver.errors import RequestError
 from modelserver.rows import HandlerRows, Prediction, TensorRows
 from modelserver.schema import Schema, TensorSpec
@@ -57,7 +58,9 @@ def test_the_control_planes_own_files_are_not_the_artifact(tmp_path):
     assert folder_digest(tmp_path) != before
 
 
-NESTED = st.recursive(st.one_of(st.integers(-9, 9), st.floats(allow_nan=False, allow_infinity=False)), st.lists, max_leaves=12)
+NESTED = st.recursive(
+    st.one_of(st.integers(-9, 9), st.floats(allow_nan=False, allow_infinity=False)), st.lists, max_leaves=12
+)
 
 
 @given(st.lists(NESTED, max_size=4))
@@ -190,3 +193,22 @@ def test_defaults_are_sagemakers_and_vertexs():
     settings = Settings.from_env({})
     assert (str(settings.model_dir), settings.port) == ("/opt/ml/model", 8080)
     assert (settings.health_route, settings.predict_route) == ("/health", "/predict")
+
+
+def test_only_calls_that_have_been_short_for_a_while_run_on_the_loop():
+    pace, handler = Pace(may_be_short=True), Pace(may_be_short=False)
+    for _ in range(SHORT_CALLS):
+        assert not pace.is_short
+        pace.note(0.0002)
+        handler.note(0.0002)
+    assert (pace.is_short, handler.is_short) == (True, False)
+    pace.note(0.05)
+    assert not pace.is_short
+
+
+def test_the_images_pins_are_the_projects_own():
+    root = Path(__file__).parents[2]
+    pinned = {line.split(";")[0].strip() for line in (root / "constraints.txt").read_text().splitlines()}
+    for path in (root / "serving_image" / "requirements").glob("*.txt"):
+        for line in path.read_text().splitlines():
+            assert line.split(";")[0].strip().replace("[and-cuda]", "") in pinned, f"{path.name}: {line}"

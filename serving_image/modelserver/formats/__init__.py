@@ -23,6 +23,8 @@ class Model(Protocol):
     max_batch: int | None
     # TorchServe's contract: one row a request. Without it a native route takes instances.
     takes_native_rows: bool
+    # Whether its calls only compute, so that short ones may run on the loop's own thread.
+    only_computes: bool
 
     def rows_of_instances(self, body: bytes, headers: "Headers") -> Rows: ...
     def rows_of_columns(self, body: bytes) -> Rows: ...

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from modelserver.errors import LoadError, RequestError
+from modelserver.errors import LoadError
 from modelserver.formats import Headers, Sample
-from modelserver.rows import Array, Prediction, Rows, TensorRows, concatenated
+from modelserver.rows import Array, Prediction, Rows, TensorRows, concatenated, cut
 from modelserver.schema import Schema, TensorSpec
 from modelserver.settings import Settings
 from modelserver.tensors import WIDENED, numpy_dtype, rows_from_columns, rows_from_instances
@@ -53,6 +53,7 @@ class SavedModel:
     format = "saved_model"
     max_batch: int | None = None
     takes_native_rows = False
+    only_computes = True
 
     def __init__(self, tf: Any, root: Any, device: str) -> None:
         self._tf = tf
@@ -76,7 +77,7 @@ class SavedModel:
     def predict(self, batch: Sequence[Rows], /) -> Sequence[Prediction]:
         tensors = [rows for rows in batch if isinstance(rows, TensorRows)]
         outputs = self._call(**{name: self._tensor(name, a) for name, a in concatenated(tensors).items()})
-        return split_outputs({name: _array(value) for name, value in outputs.items()}, [r.count for r in tensors])
+        return cut({name: _array(value) for name, value in outputs.items()}, [r.count for r in tensors])
 
     def _tensor(self, name: str, array: Array) -> Any:
         value = self._tf.convert_to_tensor(array)
@@ -111,19 +112,3 @@ def _spec(name: str, spec: Any) -> TensorSpec:
 def _array(value: Any) -> Array:
     array: Array = value.numpy() if hasattr(value, "numpy") else np.asarray(value)
     return array.astype(np.float32) if array.dtype.name in WIDENED else array
-
-
-def split_outputs(outputs: Mapping[str, Array], counts: Sequence[int]) -> list[Prediction]:
-    """Give each request its rows back; raise where an output has not one entry a row."""
-    total = sum(counts)
-    for name, array in outputs.items():
-        if array.shape[:1] != (total,):
-            message = f"output {name!r} has shape {list(array.shape)}: not one entry for each of {total} rows"
-            raise RequestError(500, "unsplittable_output", message)
-    ends = np.cumsum(counts).tolist()
-    return [_slice(outputs, end - count, end) for count, end in zip(counts, ends, strict=True)]
-
-
-def _slice(outputs: Mapping[str, Array], start: int, end: int) -> Prediction:
-    parts = {name: array[start:end] for name, array in outputs.items()}
-    return Prediction(next(iter(parts.values())) if len(parts) == 1 else parts)

@@ -1,7 +1,8 @@
-"""TorchScript behind base_handler: arrays in, tensors out, without TorchServe's lists between."""
+"""Modules behind base_handler (TorchScript, or a class with its weights): arrays in, tensors out, no lists between."""
 
 import importlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from modelserver.archive import Archive
 from modelserver.codec import fast_instances, instances_of, loads
 from modelserver.errors import LoadError, bad_request
 from modelserver.formats import Headers, Sample
-from modelserver.rows import Array, Prediction, Rows, TensorRows, concatenated
+from modelserver.handlers import import_file, the_class
+from modelserver.rows import Array, Prediction, Rows, TensorRows, concatenated, cut
 from modelserver.schema import Schema, TensorSpec
 from modelserver.tensors import tensor
 
@@ -21,7 +23,7 @@ INTEGER_OPS = ("aten::embedding", "aten::embedding_bag", "aten::one_hot")
 
 def claims(archive: Archive) -> bool:
     path = archive.path_of("serializedFile")
-    return archive.model.get("handler") == "base_handler" and not archive.model.get("modelFile") and path is not None
+    return archive.model.get("handler") == "base_handler" and path is not None
 
 
 def load(archive: Archive, device: str) -> "TorchScript":
@@ -30,12 +32,24 @@ def load(archive: Archive, device: str) -> "TorchScript":
     if path is None:
         raise LoadError("base_handler needs a serialized TorchScript file")
     torch: Any = importlib.import_module("torch")  # late: seconds and gigabytes, for this format only
+    model_file = archive.path_of("modelFile")
+    module = _eager(torch, model_file, path, device) if model_file else _scripted(torch, path, device)
+    return TorchScript(torch, module.eval(), device)
+
+
+def _scripted(torch: Any, path: Path, device: str) -> Any:
     try:
-        module = torch.jit.load(str(path), map_location=device).eval()
+        return torch.jit.load(str(path), map_location=device)
     except RuntimeError as error:
         hint = "save the model with torch.jit.save, or archive its class with --model-file"
         raise LoadError(f"{path.name} is no TorchScript module: {error}; {hint}") from error
-    return TorchScript(torch, module, device)
+
+
+def _eager(torch: Any, model_file: Path, path: Path, device: str) -> Any:
+    """The one class of the model file, with its weights: tensors only, never a pickled program."""
+    module = the_class(import_file(model_file))()
+    module.load_state_dict(torch.load(path, map_location=device, weights_only=True))
+    return module.to(device)
 
 
 class TorchScript:
@@ -43,6 +57,7 @@ class TorchScript:
     max_batch: int | None = None
     schema: Schema | None = None
     takes_native_rows = True
+    only_computes = True
 
     def __init__(self, torch: Any, module: Any, device: str) -> None:
         self._torch = torch
@@ -59,7 +74,9 @@ class TorchScript:
         return TensorRows({INPUT: tensor(values, self._spec, "instances")}, len(values))
 
     def rows_of_columns(self, body: bytes) -> Rows:
-        array = tensor(loads(body)["inputs"], self._spec, "inputs")
+        array = np.atleast_1d(tensor(loads(body)["inputs"], self._spec, "inputs"))
+        if not array.size:
+            raise bad_request("wrong_shape", "expected a list of at least one row", "inputs")
         return TensorRows({INPUT: array}, len(array))
 
     def rows_of_request(self, body: bytes, headers: Headers) -> Rows:
@@ -71,10 +88,14 @@ class TorchScript:
 
     def predict(self, batch: Sequence[Rows], /) -> Sequence[Prediction]:
         rows = [r for r in batch if isinstance(r, TensorRows)]
+        given = np.require(concatenated(rows)[INPUT], requirements=("C", "W"))
         with self._torch.inference_mode():
-            given = self._torch.from_numpy(np.require(concatenated(rows)[INPUT], requirements=("C", "W")))
-            answer = self._module(given.to(self.device))
-        return split_answer(answer, [r.count for r in rows])
+            answer = self._module(self._on_device(self._torch.from_numpy(given)))
+            outputs = {name: _array(value) for name, value in _named(answer).items()}
+        return cut(outputs, [r.count for r in rows])
+
+    def _on_device(self, value: Any) -> Any:
+        return value if self.device == "cpu" else value.to(self.device)
 
     def sample(self) -> Sample | None:
         return None
@@ -82,7 +103,8 @@ class TorchScript:
 
 def input_dtype(module: Any) -> str:
     """int64 where the first argument is looked up in an embedding, float32 otherwise."""
-    inputs = list(module.inlined_graph.inputs())
+    graph = getattr(module, "inlined_graph", None)
+    inputs = list(graph.inputs()) if graph is not None else []
     users = [use.user.kind() for use in inputs[1].uses()] if len(inputs) > 1 else []
     return "int64" if any(kind in INTEGER_OPS for kind in users) else "float32"
 
@@ -94,19 +116,8 @@ def _value_of(instance: Any) -> Any:
     return instance
 
 
-def split_answer(answer: Any, counts: Sequence[int]) -> list[Prediction]:
-    """Cut a tensor, or several by name or position, into each request's rows."""
-    arrays = {name: _array(value) for name, value in _named(answer).items()}
-    for name, array in arrays.items():
-        if array.shape[:1] != (sum(counts),):
-            raise ValueError(
-                f"output {name} has shape {list(array.shape)}: not one entry for each of {sum(counts)} rows"
-            )
-    ends = np.cumsum(counts).tolist()
-    return [_cut(arrays, end - count, end) for count, end in zip(counts, ends, strict=True)]
-
-
 def _named(answer: Any) -> dict[str, Any]:
+    """Several outputs go by name, else by position."""
     if isinstance(answer, Mapping):
         return dict(answer)
     if isinstance(answer, list | tuple):
@@ -115,10 +126,9 @@ def _named(answer: Any) -> dict[str, Any]:
 
 
 def _array(value: Any) -> Array:
-    array: Array = (value.float() if str(value.dtype) == "torch.bfloat16" else value).cpu().numpy()
+    """NumPy has no bfloat16."""
+    try:
+        array: Array = value.cpu().numpy()
+    except TypeError:
+        array = value.float().cpu().numpy()
     return array
-
-
-def _cut(arrays: Mapping[str, Array], start: int, end: int) -> Prediction:
-    parts = {name: np.ascontiguousarray(array[start:end]) for name, array in arrays.items()}
-    return Prediction(next(iter(parts.values())) if len(parts) == 1 else parts)
