@@ -1,5 +1,6 @@
 """Certificates are made once, fit the machine's names, stay secret, and are renewed before they end."""
 
+import ssl
 import stat
 from datetime import UTC, datetime, timedelta
 
@@ -7,6 +8,7 @@ import pytest
 from cryptography import x509
 
 from chalicelib.local.gateway.tls import CA_LIFE, RENEW_BEFORE, SERVER_LIFE, ensure_certificates, local_names
+from tests.local.gateway_world import World, predict
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = ("localhost", "127.0.0.1", "::1")
@@ -71,3 +73,18 @@ def test_a_lost_file_is_made_again_and_all_fit_together(tmp_path, lost):
 def test_the_machines_own_names_are_covered():
     assert {"localhost", "127.0.0.1", "::1", "extra"} <= set(local_names(["extra", "localhost"]))
     assert len(local_names(["extra", "localhost"])) == len(set(local_names()) | {"extra"})
+
+
+def test_a_renewed_certificate_is_taken_up_while_serving():
+    world = World()
+    world.add_replica("v1")
+    world.set_split({"v1": 100})
+    before = ssl.get_server_certificate(("127.0.0.1", world.gateway.port))
+    client = world.client("predict:digits")
+    assert predict(client).status_code == 200
+    later = datetime.now(UTC) + SERVER_LIFE - RENEW_BEFORE + timedelta(hours=2)
+    _, certificate, key = ensure_certificates(world.folder / "tls", ("localhost",), later)
+    world.gateway.use_certificate(certificate, key)
+    assert ssl.get_server_certificate(("127.0.0.1", world.gateway.port)) == certificate.read_text() != before
+    assert predict(client).status_code == 200  # on its old connection
+    world.close()

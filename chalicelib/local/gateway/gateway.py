@@ -108,6 +108,10 @@ class Gateway:
         """See a commit to an endpoint or a key at once. Any thread may call it."""
         self.routes.refresh(name)
 
+    def use_certificate(self, certificate: Path, key: Path) -> None:
+        """Serve new connections with this certificate from now on; open ones go on. Any thread may call it."""
+        self._tls.load_cert_chain(certificate, key)
+
     # --- the threads ------------------------------------------------------------------------------------------------
     def _run(self) -> None:
         try:

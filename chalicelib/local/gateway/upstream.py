@@ -47,6 +47,7 @@ class Link(asyncio.Protocol):
         self.heard = False  # a byte of the current answer
         self._until_close = False  # the answer has no length: it ends with the connection
         self._can_stay = False
+        self._said_more = False  # than one answer: what it says next would be taken for another request's
         self._size = 0  # bytes of the current answer
 
     # --- called by the loop -----------------------------------------------------------------------------------------
@@ -79,6 +80,7 @@ class Link(asyncio.Protocol):
 
     # --- called by the parser ---------------------------------------------------------------------------------------
     def on_message_begin(self) -> None:
+        self._said_more = self._answer is None or self._answer.done()
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
 
@@ -130,7 +132,7 @@ class Link(asyncio.Protocol):
 
     # --- inside -----------------------------------------------------------------------------------------------------
     def _keep(self) -> None:
-        if self._can_stay and not self.is_closing and len(self._idle) < MAX_IDLE:
+        if self._can_stay and not self._said_more and not self.is_closing and len(self._idle) < MAX_IDLE:
             self._idle.append(self)
         else:
             self._transport.close()
