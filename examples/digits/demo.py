@@ -80,6 +80,7 @@ class Demo:
     def play(self) -> None:
         """Drop the three versions one after another, the second and third under load."""
         self.roll_out("v1")
+        self._trained("v2")
         self.load.start()
         try:
             self.story.say(f"load: {RATE:.0f} digits a second over HTTPS")
@@ -92,9 +93,7 @@ class Demo:
 
     def roll_out(self, version: str) -> None:
         """Drop a version and wait for its rollout's end."""
-        with self.story.waiting(f"{version}: training"):
-            trained = self.trainings.result(version)
-        self.story.say(f"{version}: trained, {trained}")
+        self.story.say(f"{version}: trained, {self._trained(version)}")
         dropped_at = self._drop(version)
         with self.story.waiting(version):
             ended = self.watch.until_ended(version, self.story.tell)
@@ -105,6 +104,10 @@ class Demo:
             f"[{style}]{version}: {ended['phase'].replace('_', ' ')}[/] after {took:.1f} s: {ended['reason']}"
         )
         self.drops.append(Dropped(version, self.watch.format_of(version), ended["phase"], ended["reason"], took))
+
+    def _trained(self, version: str) -> str:
+        with self.story.waiting(f"{version}: training"):
+            return self.trainings.result(version)
 
     def _drop(self, version: str) -> float:
         self._note(Moment(self.load.elapsed, f"{version} dropped", is_drop=True))

@@ -9,6 +9,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SCRIPTS: Mapping[str, str] = {"v1": "train_torch.py", "v2": "train_keras.py", "v3": "train_broken.py"}
 
+NICE: Mapping[str, int] = {"v1": 0, "v2": 2, "v3": 10}
+
 
 class TrainingFailed(Exception):
     """A training script ended with an error, which the message ends with."""
@@ -22,9 +24,16 @@ class Trainings:
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self) -> "Trainings":
-        for place, (version, script) in enumerate(SCRIPTS.items()):
+        for version, script in SCRIPTS.items():
             # What is dropped first comes first, also where there are fewer processors than trainings.
-            command = ["nice", "-n", str(5 * place), sys.executable, str(HERE / script), str(self.artifact(version))]
+            command = [
+                "nice",
+                "-n",
+                str(NICE[version]),
+                sys.executable,
+                str(HERE / script),
+                str(self.artifact(version)),
+            ]
             with self.log(version).open("wb") as log:
                 self._running[version] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         return self
