@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from chalicelib.domain.deployment import Deployment, FleetState, Running
+from chalicelib.domain.errors import Rejected
 from chalicelib.local.fleet import host, logs, sandbox
 from chalicelib.local.fleet.environment import gpu_variables
 from chalicelib.local.fleet.folders import remove
@@ -30,7 +31,7 @@ _ABSENT = Running(FleetState.ABSENT)
 _log = logging.getLogger(__name__)
 
 
-class Occupied(Exception):
+class Occupied(Rejected):
     """Another platform runs on the same home."""
 
 
@@ -156,7 +157,9 @@ def _take(home: Home) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        raise Occupied(f"a platform is already running on {home.root}; stop it, or set MODELDROP_HOME") from None
+        raise Occupied(
+            f"a platform is already running on {home.root}; stop it, or set MODELDROP_HOME", code="in_use"
+        ) from None
     return lock
 
 

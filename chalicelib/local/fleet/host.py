@@ -21,7 +21,12 @@ _CPUS = ("/sys/devices/system/cpu", "/sys/devices/system/node")  # how OpenMP an
 _STREAMS = {"/dev/fd": "/proc/self/fd", "/dev/stdout": "/proc/self/fd/1", "/dev/stderr": "/proc/self/fd/2"}
 _LONGEST_SOCKET = 107  # bytes that the kernel takes
 # Loads the interpreter's own libraries and uses every place that a replica needs.
-_TRIAL = "import ctypes, os, pathlib, ssl, sys; os.listdir(sys.argv[1]); pathlib.Path(sys.argv[2], 'trial').touch()"
+_TRIAL = """
+import ctypes, os, pathlib, ssl, sys
+pathlib.Path(sys.argv[1], "trial").touch()
+for path in sys.argv[2:]:
+    os.listdir(path) if os.path.isdir(path) else open(path, "rb").close()
+"""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def stands(walls: Walls, host: Host, runtime: Path, models: Path) -> bool:
             walls,
             cell,
             host,
-            command=[sys.executable, "-B", "-c", _TRIAL, str(model), str(cell.socket.parent)],
+            command=[sys.executable, "-B", "-c", _TRIAL, str(cell.socket.parent), str(model), *host.read_only],
             environment={"TMPDIR": str(sandbox.scratch_of(walls, cell))},
             memory_mb=64,
         )
