@@ -12,6 +12,12 @@ from tests.platform_world import Load, PlatformProcess, platform, until
 
 pytestmark = pytest.mark.slow
 
+SLOW = """
+import time
+def handle(data, context):
+    time.sleep(1.5 if data else 0)
+    return data and [1 for _ in data]
+"""
 PACE = ("--step-time", "3", "--min-requests", "15", "--quiet-period", "0.5", "--steps", "30,60,100")
 
 
@@ -80,9 +86,7 @@ class StoreAlone:
 
 
 def test_stopping_finishes_the_requests_that_are_being_answered(tmp_path):
-    slow = small_mar(
-        "import time\ndef handle(data, context):\n    time.sleep(1.5 if data else 0)\n    return data and [1 for _ in data]"
-    )
+    slow = small_mar(SLOW)
     running = PlatformProcess(tmp_path / "home", *PACE).start()
     running.drop("slow/v1/", {"model.mar": slow})
     running.await_phase("slow", "v1", "promoted")
