@@ -49,7 +49,7 @@ def missing(walls: Walls) -> list[str]:
         "a process namespace is not allowed here.",
         "network": "Replicas can reach the network, this machine's own services included: "
         "a network namespace is not allowed here.",
-        "own_uid": "Replicas run as the platform's own user: a user of its own for each takes root, with root's full rights.",
+        "own_uid": "Replicas run as the platform's own user: a user for each takes root with its full rights.",
     }
     sentences = [sentence for wall, sentence in said.items() if not getattr(walls, wall)]
     if not (walls.files or walls.own_uid):
