@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Protocol, TypeAlias
 
 from modelserver.errors import RequestError, model_failed
+from modelserver.log import emit, failure
 from modelserver.rows import Prediction, Rows, joined
 
 Outcome: TypeAlias = Prediction | RequestError
@@ -204,11 +205,18 @@ def predict_each(predict: Predict, batch: Sequence[Rows]) -> Sequence[Outcome]:
 def _row_by_row(predict: Predict, rows: Rows, error: BaseException) -> Outcome:
     parts: Sequence[Rows] = rows.split()
     if len(parts) <= 1:
-        return model_failed(error)
+        return _said(error)
     predictions: list[Prediction] = []
     for i, part in enumerate(parts):
         try:
             predictions.extend(predict([part]))
         except RAISED as row_error:
-            return model_failed(row_error, f"instances[{i}]")
+            return _said(row_error, f"instances[{i}]")
     return joined(predictions)
+
+
+def _said(error: BaseException, where: str = "") -> RequestError:
+    """Log what a model raised with its traceback, of which the client gets only the message."""
+    if not isinstance(error, RequestError):
+        emit("model_error", **failure(error))
+    return model_failed(error, where)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+MESSAGE_LIMIT = 4000
+
 
 class RequestError(Exception):
     """An answer that is not a prediction: status, a stable code, a sentence, and the field it is about."""
@@ -30,7 +32,8 @@ def model_failed(error: BaseException, where: str = "") -> RequestError:
     if isinstance(error, RequestError):
         return error
     status = getattr(error, "error_code", 500) if type(error).__name__ == "PredictionException" else 500
-    return RequestError(int(status), "model_error", f"{type(error).__name__}: {error}", where=where)
+    message = f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT]
+    return RequestError(int(status), "model_error", message, where=where)
 
 
 class LoadError(Exception):

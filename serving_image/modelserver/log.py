@@ -20,21 +20,30 @@ class JsonHandler(logging.Handler):
     """What a model or a library logs becomes a line of the same kind."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        emit("log", level=record.levelname.lower(), logger=record.name, message=record.getMessage())
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            # A wrong format must cost a line of the log, never the prediction that logged it.
+            message = f"{record.msg!r} {record.args!r}"
+        fields = {"traceback": _tail(record.exc_info[1])} if record.exc_info and record.exc_info[1] else {}
+        emit("log", level=record.levelname.lower(), logger=record.name, message=message, **fields)
 
 
 def catch_logging() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[JsonHandler()], force=True)
 
 
-def load_failure(error: BaseException, roots: tuple[Path, ...]) -> dict[str, str]:
-    """Describe a failed load by its error, the model's own line, and the end of the traceback."""
-    text = "".join(traceback.format_exception(error))
+def failure(error: BaseException, roots: tuple[Path, ...] = ()) -> dict[str, str]:
+    """Describe what a model raised by its error, the model's own line, and the end of the traceback."""
     return {
         "error": f"{type(error).__name__}: {error}",
         "where": _own_line(error, roots),
-        "traceback": text[-TRACEBACK_LIMIT:],
+        "traceback": _tail(error),
     }
+
+
+def _tail(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))[-TRACEBACK_LIMIT:]
 
 
 def _own_line(error: BaseException, roots: tuple[Path, ...]) -> str:

@@ -20,7 +20,7 @@ from modelserver.digest import folder_digest
 from modelserver.engine import Engine, ModelThread, Pace
 from modelserver.formats import Model
 from modelserver.http import Connection, Limits
-from modelserver.log import catch_logging, emit, load_failure
+from modelserver.log import catch_logging, emit, failure
 from modelserver.metrics import ServingMetrics
 from modelserver.settings import Settings
 from modelserver.warmup import warm_up
@@ -69,7 +69,7 @@ async def _serve(settings: Settings, scratch: Path) -> int:
     try:
         loaded = await _load_or_stop(settings, scratch, thread, stop)
         if isinstance(loaded, BaseException):
-            emit("load_failed", **load_failure(loaded, (scratch / "model", settings.model_dir)))
+            emit("load_failed", **failure(loaded, (scratch / "model", settings.model_dir)))
             return EXIT_LOAD_FAILED
         if loaded is not None:
             app.serve(_served(loaded, thread, settings, metrics))

@@ -320,3 +320,21 @@ def test_a_default_handler_whose_libraries_are_missing_says_which(run, script_fo
     error = replica.events("load_failed")[0]["error"]
     assert "the default handler image_classifier needs" in error
     assert "which this image does not have" in error
+
+
+LOGGING = """
+import logging
+def handle(data, context):
+    if data:
+        logging.getLogger("own").info("%d rows", "not a number")
+        raise KeyError("lost")
+"""
+
+
+def test_what_a_handler_logs_and_raises_is_in_the_log(run, handler_archive):
+    replica = run(handler_archive(LOGGING)).until_ready()
+    assert predict(replica, 1).json()["error"]["message"] == "KeyError: 'lost'"
+    replica.until(lambda: replica.events("model_error"), "the error logged")
+    logged = [line for line in replica.events("log") if line["logger"] == "own"]
+    assert logged[0]["message"] == "'%d rows' ('not a number',)"
+    assert 'raise KeyError("lost")' in replica.events("model_error")[0]["traceback"]
