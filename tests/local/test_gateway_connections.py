@@ -16,7 +16,8 @@ from chalicelib.local.gateway.gateway import Gateway
 from chalicelib.local.gateway.server import Limits
 from tests.local.gateway_world import World, code_of, predict, says, until
 
-LIMITS = Limits(body=300_000, head=8_000, linger=0.3)
+LIMITS = Limits(body=300_000, head=8_000)
+LAST = re.compile(rb"connection: close\r\n\r\n.*}$", re.DOTALL)  # an answer that ends with its JSON object
 HASTY = Limits(head_time=0.4, body_time=0.4, idle_time=0.8, linger=0.5)
 PREDICT = b"POST /v1/endpoints/digits/predict HTTP/1.1\r\nhost: x\r\n"
 
@@ -52,8 +53,9 @@ def connect(world):
 
 
 def read_to_end(connection):
+    """Return all that comes until the gateway closes or has said, in whole, that it will."""
     received = b""
-    while part := connection.recv(65536):
+    while not LAST.search(received) and (part := connection.recv(65536)):
         received += part
     return received
 
@@ -181,12 +183,21 @@ def test_a_chunked_body_is_stopped_at_the_limit(world):
 
 
 @pytest.mark.parametrize(
-    "extra",
-    [b"".join(b"x-%d: %s\r\n" % (n, b"y" * 100) for n in range(200)), b"x-one: " + b"y" * 20_000, b"x-endless: "],
+    "parts",
+    [
+        [b"x-many: 1\r\n" * 1000 + b"\r\n"],
+        [b"x-one: " + b"y" * 20_000 + b"\r\n\r\n"],
+        [b"x-endless: " + b"y" * 20_000],
+        [b"x-endless: ", *[b"y" * 500] * 40],
+    ],
 )
-def test_a_head_that_is_too_large_is_431(world, extra):
-    filler = (b"y" * 500,) * 40 if extra == b"x-endless: " else (b"\r\n\r\n",)
-    assert statuses(say(world, PREDICT + extra, *filler)) == [431]
+def test_a_head_that_is_too_large_is_431(world, parts):
+    assert statuses(say(world, PREDICT + parts[0], *parts[1:])) == [431]
+
+
+def test_a_head_that_is_just_small_enough_may_come_in_pieces(world):
+    whole = request(world, b'{"instances": [1]}', b"x-long: " + b"y" * 7_000, b"connection: close")
+    assert statuses(say(world, *(whole[n : n + 500] for n in range(0, len(whole), 500)))) == [200]
 
 
 def test_a_long_body_in_few_pieces_is_no_long_head(world):
@@ -224,6 +235,13 @@ def test_a_body_that_does_not_come_is_408(hasty):
 
 def test_a_head_that_does_not_come_behind_another_request_is_408_as_well(hasty):
     assert statuses(say(hasty, request(hasty) + PREDICT)) == [200, 408]
+
+
+def test_a_client_that_was_refused_and_stays_is_closed(hasty):
+    with connect(hasty) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        assert statuses(read_to_end(connection)) == [400]
+        assert connection.recv(10) == b""
 
 
 def test_an_idle_connection_is_closed_without_a_word(hasty):

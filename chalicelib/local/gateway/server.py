@@ -99,6 +99,7 @@ class Connection(asyncio.Protocol):
         self._unread = False  # the client leaves our answer unread
         self._is_full = False  # too many requests wait: reading is paused
         self._in_body = False
+        self._begun = 0  # requests
         self._begin()
         self._in_head = False
         self.deadline = monotonic() + self._limits.head_time
@@ -117,15 +118,17 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._discarding:
             return
-        was_in_head = self._in_head
+        of_this_head = self._begun + (0 if self._in_head else 1)
+        was_in_body = self._in_body
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._refuse(error(400, "bad_request", "no protocol upgrade is offered; speak HTTP/1.1"))
         except httptools.HttpParserError as problem:
             self._refuse(error(400, "bad_request", f"this is not HTTP/1.1: {problem}"))
-        if was_in_head and self._in_head:
-            self._count_head(len(data))  # a header that never ends isn't reported by the parser
+        if self._in_head and not was_in_body and self._begun == of_this_head:  # all that came is of one head
+            self._unended += len(data)
+            self._check_head(self._unended)  # a header that never ends isn't reported by the parser
 
     def pause_writing(self) -> None:
         self._unread = True
@@ -147,7 +150,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:  # else it is a trailer
             self._headers.append((name.lower(), value))
-            self._count_head(len(name) + len(value))
+            self._count_head(len(name) + len(value) + len(b": \r\n"))
 
     def on_headers_complete(self) -> None:
         if self._discarding:
@@ -205,12 +208,17 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
         self._size = 0
+        self._begun += 1
         self._head_size = 0
+        self._unended = 0
         self._refused: Response | None = None
 
     def _count_head(self, size: int) -> None:
         self._head_size += size
-        if self._head_size > self._limits.head:
+        self._check_head(self._head_size)
+
+    def _check_head(self, size: int) -> None:
+        if size > self._limits.head:
             self._refuse(error(431, "head_too_large", f"the headers exceed {self._limits.head} bytes; send fewer"))
 
     def _too_large(self) -> Response:
