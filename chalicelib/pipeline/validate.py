@@ -108,7 +108,9 @@ def _await_quiet(upload: Upload, ports: Ports) -> None:
     if MANIFEST in upload.paths:
         return
     now = ports.clock()
-    until = wait_until(upload, ports.drop.open_uploads([upload.prefix]), now=now, quiet=ports.quiet)
+    # The keys too: a store may know open uploads by their exact key only.
+    growing = ports.drop.open_uploads([upload.prefix, *(f.key for f in upload.files)])
+    until = wait_until(upload, growing, now=now, quiet=ports.quiet)
     if until:
         wait = max(0.05, (until - now).total_seconds())
         raise NotYet("the upload is still growing", missing=("a quiet moment after the newest file",), retry_after=wait)

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import ExitStack
+from datetime import datetime
 
 import pytest
 
@@ -67,8 +68,16 @@ def test_each_sick_canary_is_rolled_back_and_no_request_fails(running):
         late = [a for a in load[kind].answers if a.at > done]
         assert {(a.status, a.version) for a in late} == {(200, "v1")}
     assert [a for kind in ("crashes", "nan", "slow") for a in load[kind].failed] == []
+    for kind in SICK:
+        assert [a for a in load[kind].answers if a.version == "v2" and a.at > rolled_back_at(running, kind) + 2] == []
     # An answer of the model's own is the model's own: 500s of the canary reach their callers until it goes back.
     assert {a.version for a in load["raises"].failed} <= {"v2"}
+
+
+def rolled_back_at(running, name):
+    """Return the moment at which the evidence was strong enough, in seconds since the epoch."""
+    rollout = next(r for r in running.get(f"/v1/rollouts?endpoint={name}")["rollouts"] if r["version_id"] == "v2")
+    return datetime.fromisoformat(rollout["ended"]).timestamp()
 
 
 def test_the_reason_of_each_end_is_said_with_its_numbers(running):

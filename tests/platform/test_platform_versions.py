@@ -15,10 +15,16 @@ def test_thirty_requests_a_second_through_five_rollouts_never_fail(tmp_path):
     with platform(tmp_path / "home", *PACE) as running:
         running.drop("m/v1/", {"model.mar": small_mar()})
         running.await_phase("m", "v1", "promoted")
-        with Load(running, "m", per_second=30) as load:
+        bad = {"instances": 7}
+        with (
+            Load(running, "m", per_second=30) as load,
+            Load(running, "m", per_second=5, callers=1, body=bad) as bad_load,
+        ):
             for version in VERSIONS[1:]:
                 running.drop(f"m/{version}/", {"model.mar": small_mar(), "README.md": version.encode()})
                 running.await_phase("m", version, "promoted", 120)
         assert load.failed == []
         assert {a.version for a in load.answers} == set(VERSIONS)
         assert len(load.answers) > 200
+        # What callers do wrong is told to them and never held against a canary.
+        assert {a.status for a in bad_load.answers} == {400}

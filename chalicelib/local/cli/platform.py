@@ -25,7 +25,7 @@ def up(
     port: Annotated[int, typer.Option(help="Port of the gateway; 0 takes a free one.")] = 8443,
     s3_port: Annotated[int, typer.Option(help="Port of the store; 0 takes a free one.")] = 9000,
     cert: Annotated[Path | None, typer.Option(help="PEM certificate, instead of the platform's own CA.")] = None,
-    key_file: Annotated[Path | None, typer.Option(help="PEM key of --cert.")] = None,
+    key_file: Annotated[Path | None, typer.Option("--key", help="PEM key of --cert.")] = None,
     steps: Annotated[str, typer.Option(help="Canary percents of a rollout, such as 5,25,50,100.")] = "",
     step_time: Annotated[float | None, typer.Option(min=0, help="Least seconds at each step.")] = None,
     min_requests: Annotated[int | None, typer.Option(min=1, help="Canary requests that a step needs.")] = None,
@@ -35,7 +35,7 @@ def up(
 ) -> None:
     """Run the platform in the foreground; Ctrl-C drains and stops everything."""
     if (cert is None) != (key_file is None):
-        raise Ended(Status.USAGE, "--cert and --key-file go together: give both or none")
+        raise Ended(Status.USAGE, "--cert and --key go together: give both or none")
     if store not in _STORES and not store.startswith(("http://", "https://")):
         raise Ended(Status.USAGE, f"--store {store}: give minio, embedded or a URL")
     from chalicelib.local.bounds_file import read_bounds  # noqa: PLC0415 - pydantic
