@@ -137,6 +137,13 @@ def test_the_body_decides_which_contract_is_spoken(one, body, content_type, path
     assert (call.path, call.body, call.headers["content-type"]) == (path, body, content_type)
 
 
+def test_a_json_object_that_curl_calls_a_form_is_taken_as_json(one):
+    assert post(one, b' {"instances": [1]}', "application/x-www-form-urlencoded").status_code == 200
+    assert post(one, b'{"instances": [1,}', "application/x-www-form-urlencoded").status_code == 400
+    (call,) = one.replica.calls
+    assert (call.path, call.headers["content-type"]) == ("/predict", "application/json")
+
+
 def test_raw_predict_passes_bytes_both_ways_untouched(one):
     response = post(one, b"[1, not json", path="/v1/endpoints/digits/rawPredict")
     (call,) = one.replica.calls

@@ -27,6 +27,8 @@ from chalicelib.local.home import Home
 from chalicelib.pipeline.ports import Bucket
 
 _FETCHES = 2  # at once
+# Stable and canary compute at the same time: threads beyond the processors make both wait for each other.
+_SHARERS = 2
 _ABSENT = Running(FleetState.ABSENT)
 _log = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ class LocalFleet:
             runtime=self._runtime,
             server=tuple(server),
             server_path=server_path.resolve(),
-            threads=threads or os.cpu_count() or 1,
+            threads=threads or max(1, (os.cpu_count() or 1) // _SHARERS),
             gpu=gpu_variables(os.environ, has_gpu=here.has_gpu),
             drain_s=drain_s,
         )

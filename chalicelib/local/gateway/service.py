@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.scopes import ADMIN, predict_scope
-from chalicelib.local.gateway.bodies import NATIVE, route_of
+from chalicelib.local.gateway.bodies import NATIVE, as_meant, route_of
 from chalicelib.local.gateway.control import ControlPlane
 from chalicelib.local.gateway.counters import Counters
 from chalicelib.local.gateway.exposition import exposition_of
@@ -74,6 +74,7 @@ class GatewayService:
             awaited = f"its first rollout {endpoint.rollout}" if endpoint.rollout else "a version to be dropped"
             message = f"endpoint {name!r} serves nothing yet; awaited: {awaited}"
             return error(503, "not_serving_yet", message, (b"retry-after", b"5"))
+        request = request if raw else as_meant(request)
         route = NATIVE if raw else route_of(request)
         id_ = self._id_of(request)
         names = ((b"x-modeldrop-endpoint", name.encode()), (REQUEST_ID, id_))
