@@ -1,4 +1,4 @@
-"""The other ports in memory: a fleet whose deployments do what they are told, traffic as literal values, a set clock."""
+"""The other ports in memory: a fleet that does what it is told, traffic as literal values, a set clock."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

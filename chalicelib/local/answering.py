@@ -17,11 +17,15 @@ from chalicelib.pipeline.wakeups import ADVANCE, LOOK
 
 log = logging.getLogger(__name__)
 RE_SYNC = "re-sync"
+ANNOUNCE = "announce"
 _RE_SYNC_EVERY = timedelta(minutes=1)
 
 
 def answer(name: str, ports: Ports) -> None:
-    """Look again at an upload, at an endpoint or at everything, and tell the world what came of it."""
+    """Look again at an upload, at an endpoint or at everything, and have what came of it told."""
+    if name == ANNOUNCE:
+        announce(ports)
+        return
     if name.startswith(LOOK):
         look(name.removeprefix(LOOK), ports)
     elif name.startswith(ADVANCE):
@@ -31,7 +35,8 @@ def answer(name: str, ports: Ports) -> None:
         re_sync(ports)
         sweep(ports)
         ports.timers.set(RE_SYNC, ports.clock() + _RE_SYNC_EVERY)
-    announce(ports)
+    # A wake-up of its own: one name is never answered twice at once, so nothing is told twice.
+    ports.timers.set(ANNOUNCE, ports.clock())
 
 
 class Receiver:

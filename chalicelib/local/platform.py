@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ from chalicelib.pipeline.restore import awaited, begin_windows_anew, restore
 from chalicelib.pipeline.wakeups import ADVANCE, LOOK, wake_endpoint, wake_upload
 
 _SERVING_IMAGE = Path(__file__).parents[2] / "serving_image"
+_CERTIFICATE = "certificate"
+_RENEWAL = timedelta(days=1)  # how often the server's certificate is looked at; one near its end is replaced
 _POLL = 0.05  # seconds between looks at deployments that start
 
 
@@ -68,6 +70,7 @@ class Platform:
         self._parts.callback(self._wakeups.stop)
         self._watch()
         self._wake(RE_SYNC)
+        self._wakeups.set(_CERTIFICATE, _now() + _RENEWAL)
         self._say_ready(connected)
 
     def stop(self) -> None:
@@ -100,7 +103,7 @@ class Platform:
 
     def _wire(self, connected: Connected) -> None:
         """Make the gateway and the ports, and let each know of the other's news."""
-        self._wakeups = Wakeups(lambda name: answer(name, self._ports))
+        self._wakeups = Wakeups(self._answer)
         self._receiver = Receiver(self._store.events(), lambda prefix: wake_upload(prefix, self._ports))
         control = LocalChalice("modeldrop")
         control.register_blueprint(api.routes)
@@ -155,7 +158,14 @@ class Platform:
             watcher.start()
             self._parts.callback(watcher.stop)
 
-    # --- what each tells the others ---------------------------------------------------------------------------------
+    # --- what wakes it, and what each part tells the others ---------------------------------------------------------
+    def _answer(self, name: str) -> None:
+        if name == _CERTIFICATE:
+            self._gateway.use_certificate(*self._certificate())
+            self._wakeups.set(_CERTIFICATE, _now() + _RENEWAL)
+        else:
+            answer(name, self._ports)
+
     def _wake(self, name: str) -> None:
         self._wakeups.set(name, _now())
 

@@ -71,9 +71,10 @@ def _rollout(ref: VersionRef, platform: "Platform") -> Sight:
     if not rollouts:
         return Sight("registered")
     newest = rollouts[-1]
-    what = f"{newest['endpoint']}: {newest['phase']} at {newest['weight']} %" + _because(newest["reason"])
+    what = f"{newest['endpoint']}: {newest['phase']}"
     if newest["phase"] in OPEN:
-        return Sight(what)
+        return Sight(f"{what} at {newest['weight']} %" + _because(newest["reason"]))
+    what += _because(newest["reason"])
     return Sight(what, Status.OK if newest["phase"] == Phase.PROMOTED else Status.NO)
 
 
