@@ -20,6 +20,6 @@ def small_mar(handler: str = HANDLER, **manifest_changes) -> bytes:
     }
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("handler.py", handler)
-        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+        for name, text in (("handler.py", handler), ("MAR-INF/MANIFEST.json", json.dumps(manifest))):
+            archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), text)  # the same bytes at any time
     return body.getvalue()

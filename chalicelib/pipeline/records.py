@@ -29,6 +29,7 @@ class Drop:
     report: Report
     fingerprint: str
     seen: datetime
+    reported: bool = False  # the report lies where the uploader can see it
 
 
 @dataclass(frozen=True)

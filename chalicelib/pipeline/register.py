@@ -18,7 +18,7 @@ from chalicelib.domain.version import PART_SIZE, SealedFile, Version, file_diges
 from chalicelib.pipeline.open_rollout import open_rollout
 from chalicelib.pipeline.ports import Bucket, Gone, Ports
 from chalicelib.pipeline.records import Drop, Stored
-from chalicelib.pipeline.reports import write_report
+from chalicelib.pipeline.reports import report_drop
 from chalicelib.pipeline.transitions import transition
 from chalicelib.pipeline.wakeups import wake_upload
 
@@ -117,14 +117,14 @@ def _version(  # noqa: PLR0917 - the parts of one value, in the order in which t
 def _commit(version: Version, drop: Stored[Drop], ports: Ports) -> None:
     """Make the sealed copy the version; raises Conflict when another attempt was first."""
     report = replace(drop.value.report, digest=version.digest)
-    registered = drop.to(status="registered", report=report)
+    registered = drop.to(status="registered", report=report, reported=False)
     size = sum(f.size for f in version.files)
     message = f"{version.format}, {len(version.files)} files, {size} bytes, {version.digest}"
     told = transition(
         "version.registered", str(version.ref), message, at=version.registered, once="", digest=version.digest
     )
     ports.registry.commit([Stored(str(version.ref), version).write, registered.write], [told])
-    write_report(report, ports)
+    report_drop(replace(registered, revision=registered.revision + 1), ports)
 
 
 def _discard(store_prefix: str, store: Bucket) -> None:

@@ -1,15 +1,27 @@
 """What we write into the drop: reports where the uploader can see them, written only when their content changes."""
 
 import json
+from dataclasses import replace
 
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.findings import Report
 from chalicelib.domain.refs import VersionRef, stray_report_key
 from chalicelib.domain.report_text import as_json, as_text
 from chalicelib.pipeline.ports import Ports
+from chalicelib.pipeline.records import Drop, Stored
 
 
-def write_report(report: Report, ports: Ports) -> None:
+def report_drop(drop: Stored[Drop], ports: Ports) -> Stored[Drop]:
+    """Write a drop's report unless that was done, and remember it; a crash in between only repeats the writing."""
+    if drop.value.reported:
+        return drop
+    _write(drop.value.report, ports)
+    done = drop.to(reported=True)
+    ports.registry.commit([done.write])
+    return replace(done, revision=done.revision + 1)
+
+
+def _write(report: Report, ports: Ports) -> None:
     """Write `_report.json` and `_report.txt` beside the upload, or under `_reports/` when its ids aren't legal."""
     machine = json.dumps(as_json(report), indent=2, sort_keys=True).encode()
     try:

@@ -23,7 +23,7 @@ from chalicelib.pipeline.deploy_yaml import settled
 from chalicelib.pipeline.ports import Gone, Ports
 from chalicelib.pipeline.records import Drop, Records, Stored
 from chalicelib.pipeline.register import register
-from chalicelib.pipeline.reports import write_report
+from chalicelib.pipeline.reports import report_drop
 from chalicelib.pipeline.transitions import transition
 from chalicelib.pipeline.wakeups import wake_upload
 
@@ -43,7 +43,10 @@ class Seen:
 def look(prefix: str, ports: Ports) -> None:
     """Judge the upload under `prefix`, record the judgement, and register it when it is whole and good."""
     seen = _gather(prefix, ports)
-    if not seen.upload.files or _is_settled(seen):
+    if not seen.upload.files:
+        return
+    if seen.drop and _is_settled(seen):
+        report_drop(seen.drop, ports)
         return
     if seen.version:
         _tell_change(seen, seen.version.value, ports)
@@ -58,8 +61,7 @@ def look(prefix: str, ports: Ports) -> None:
     except Gone:  # replaced since it was listed
         wake_upload(prefix, ports)
         return
-    kept = _keep(report, seen, ports)
-    write_report(report, ports)
+    kept = report_drop(_keep(report, seen, ports), ports)
     if report.verdict is Verdict.ACCEPT:
         _register(kept, seen, ports)
     elif report.verdict is Verdict.INCOMPLETE:
@@ -72,8 +74,7 @@ def _register(kept: Stored[Drop], seen: Seen, ports: Ports) -> None:
         register(kept, seen.upload, ports)
     except Rejected as error:
         rejection = _rejection(seen.upload.prefix, error, where=MANIFEST)
-        _keep(rejection, replace(seen, drop=kept), ports)
-        write_report(rejection, ports)
+        report_drop(_keep(rejection, replace(seen, drop=kept), ports), ports)
 
 
 def _gather(prefix: str, ports: Ports) -> Seen:
@@ -155,7 +156,7 @@ _STATUS: Mapping[Verdict, str] = {
 def _keep(report: Report, seen: Seen, ports: Ports) -> Stored[Drop]:
     """Keep a judgement, unless it is the one that was kept; returns it as it is stored."""
     drop = Drop(seen.upload.prefix, _STATUS[report.verdict], report, seen.upload.fingerprint, ports.clock())
-    if seen.drop and replace(seen.drop.value, seen=drop.seen) == drop:
+    if seen.drop and replace(seen.drop.value, seen=drop.seen, reported=False) == drop:
         return seen.drop
     stored = Stored(drop.prefix, drop, seen.drop.revision if seen.drop else 0)
     ports.registry.commit([stored.write], _told(drop, seen.drop))

@@ -1,0 +1,187 @@
+"""Proof by crashing: whatever call the process dies at, before or after it took effect, the end is the same.
+
+Every outgoing call of the whole path is numbered. For each number the path runs once more, dies there, and is started
+again as the platform starts again: with a fleet that lost its replicas, a re-sync, and nothing else remembered.
+"""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from chalicelib.domain.deployment import Endpoint
+from chalicelib.domain.refs import VersionRef, is_ours
+from chalicelib.domain.rollout import Rollout
+from chalicelib.domain.version import Version
+from chalicelib.pipeline.advance import advance
+from chalicelib.pipeline.announce import announce
+from chalicelib.pipeline.ports import Ports
+from chalicelib.pipeline.re_sync import re_sync
+from chalicelib.pipeline.records import Records
+from chalicelib.pipeline.restore import begin_windows_anew, restore
+from chalicelib.pipeline.sweep import sweep
+from chalicelib.pipeline.tend import tend
+from chalicelib.pipeline.validate import look
+from chalicelib.pipeline.wakeups import LOOK
+from tests.fakes import FakeBucket
+from tests.fakes_artifacts import small_mar
+from tests.fakes_pipeline import FakeBus, FakeClock, FakeFleet, FakeMetrics, fake_ports, traffic
+from tests.fakes_registry import FakeRegistry
+
+ACTS = {
+    "drop": ("put",),
+    "store": ("put_parts", "delete"),
+    "registry": ("commit", "mark_sent"),
+    "fleet": ("ensure", "stop"),
+    "bus": ("publish",),
+}
+V1, V2, V3 = (VersionRef("m", v) for v in ("v1", "v2", "v3"))
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+@dataclass
+class Fuse:
+    """Counts calls, and blows at one of them."""
+
+    at: int = 0  # 0: never
+    after: bool = False
+    count: int = 0
+
+    def around(self, call):
+        def run(*args, **kwargs):
+            self.count += 1
+            blows = self.count == self.at
+            if blows and not self.after:
+                raise Crash
+            done = call(*args, **kwargs)
+            if blows:
+                raise Crash
+            return done
+
+        return run
+
+
+class Fused:
+    """A port whose acts go through the fuse."""
+
+    def __init__(self, port, acts, fuse) -> None:
+        self._port = port
+        for act in acts:
+            setattr(self, act, fuse.around(getattr(port, act)))
+
+    def __getattr__(self, name):
+        return getattr(self._port, name)
+
+
+@dataclass
+class World:
+    """What outlives a crash, and traffic that is good for v2 and bad for v3."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    registry: FakeRegistry = field(default_factory=FakeRegistry)
+    bus: FakeBus = field(default_factory=FakeBus)
+    metrics: FakeMetrics = field(default_factory=FakeMetrics)
+
+    def __post_init__(self) -> None:
+        self.drop = FakeBucket(clock=self.clock)
+        self.store = FakeBucket(clock=self.clock)
+
+    def start(self, fuse: Fuse) -> Ports:
+        ports = fake_ports(
+            drop=self.drop,
+            store=self.store,
+            registry=self.registry,
+            fleet=FakeFleet(),
+            metrics=self.metrics,
+            bus=self.bus,
+            clock=self.clock,
+        )
+        return fake_ports(**{**vars(ports), **{n: Fused(getattr(ports, n), acts, fuse) for n, acts in ACTS.items()}})
+
+    def see_traffic(self) -> None:
+        for rollout in Records(self.registry).list(Rollout):
+            errors = 100 if rollout.value.ref == V3 else 0
+            self.metrics.seen[rollout.value.canary.id] = traffic(400, errors=errors)
+
+    def outcome(self) -> dict:
+        """What must be the same, whatever happened in between."""
+        records = Records(self.registry)
+        endpoint = records.endpoint("m").value
+        kept = {v.value.store_prefix for v in records.list(Version)}
+        told = self.bus.published  # at least once each: a receiver tells repeats by their ids
+        names = {d.id: d.ref for d in endpoint.deployments.values()}
+        return {
+            "digests": {v.value.ref: v.value.digest for v in records.list(Version)},
+            "rollouts": sorted((r.value.ref, r.value.phase) for r in records.list(Rollout)),
+            "split": {names[i]: w for i, w in endpoint.split.weights.items()},
+            "promoted": names[endpoint.promoted],
+            "deployments": set(names.values()),
+            "reports": {o.key: self.drop.get(o.key) for o in self.drop.list() if is_ours(o.key)},
+            "stored": len({o.key.rpartition("/")[0] + "/" for o in self.store.list()} - kept),
+            "told": sorted((kind, subject) for _, kind, subject in {(t.id, t.kind, t.subject) for t in told}),
+        }
+
+
+def turn(ports: Ports, world: World) -> None:
+    """Everything that would be woken in a while, once."""
+    world.clock.tick(seconds=61)
+    world.see_traffic()
+    re_sync(ports)
+    for name in [n for n in ports.timers.due if n.startswith(LOOK)]:
+        look(name.removeprefix(LOOK), ports)
+    for endpoint in Records(ports.registry).list(Endpoint):
+        advance(endpoint.id, ports)
+        tend(endpoint.id, ports)
+    sweep(ports)
+    announce(ports)
+
+
+def restart(world: World, fuse: Fuse) -> Ports:
+    ports = world.start(fuse)
+    restore(ports)
+    begin_windows_anew(ports)
+    return ports
+
+
+def survive(ports: Ports, world: World, fuse: Fuse) -> Ports:
+    """Take one turn, and start again after a crash."""
+    try:
+        turn(ports, world)
+    except Crash:
+        return restart(world, fuse)
+    return ports
+
+
+def run(fuse: Fuse) -> dict:
+    """Drop three versions one after another, with one crash, and return how it ended."""
+    world = World()
+    ports = world.start(fuse)
+    for ref in (V1, V2, V3):
+        world.drop.put(ref.prefix + "model.mar", small_mar())
+        world.drop.put(ref.prefix + "README.md", str(ref).encode())
+        for _ in range(12):
+            ports = survive(ports, world, fuse)
+    for _ in range(4):
+        world.clock.tick(hours=2)
+        ports = survive(ports, world, fuse)
+    return world.outcome()
+
+
+UNDISTURBED = Fuse()
+EXPECTED = run(UNDISTURBED)
+
+
+def test_undisturbed_the_good_version_is_promoted_and_the_bad_one_rolled_back():
+    assert EXPECTED["rollouts"] == [(V1, "promoted"), (V2, "promoted"), (V3, "rolled_back")]
+    assert EXPECTED["split"] == {V2: 100}
+    assert EXPECTED["deployments"] == {V2}
+    assert EXPECTED["stored"] == 0
+    assert UNDISTURBED.count > 50
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("at", range(1, UNDISTURBED.count + 1))
+def test_a_crash_at_any_call_changes_nothing_in_the_end(at, after):
+    assert run(Fuse(at, after=after)) == EXPECTED
