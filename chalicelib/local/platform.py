@@ -103,7 +103,8 @@ class Platform:
 
     def _wire(self, connected: Connected) -> None:
         """Make the gateway and the ports, and let each know of the other's news."""
-        self._wakeups = Wakeups(self._answer)
+        # An upload of many gigabytes is read and sealed for minutes; a failing canary goes back within a second.
+        self._wakeups = Wakeups(self._answer, is_long=lambda name: name.startswith(LOOK))
         self._receiver = Receiver(self._store.events(), lambda prefix: wake_upload(prefix, self._ports))
         control = LocalChalice("modeldrop")
         control.register_blueprint(api.routes)

@@ -15,21 +15,24 @@ from datetime import UTC, datetime, timedelta
 from chalicelib.domain.errors import Conflict
 
 log = logging.getLogger(__name__)
+_THREADS = 4
 _LONGEST_RETRY = timedelta(seconds=30)
 
 
 class Wakeups:
     """`pipeline.ports.Timers` on one machine."""
 
-    def __init__(self, answer: Callable[[str], None], *, threads: int = 4) -> None:
+    def __init__(self, answer: Callable[[str], None], *, is_long: Callable[[str], bool] = lambda _: False) -> None:
+        """Answers for which `is_long` holds have threads of their own, so that none of the others waits for them."""
         self._answer = answer
+        self._is_long = is_long
         self._due: dict[str, datetime] = {}
         self._heap: list[tuple[datetime, str]] = []
         self._busy: set[str] = set()
         self._failures: dict[str, int] = {}
         self._changed = threading.Condition()
         self._stopping = False
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="wakeup")
+        self._pools = {long: ThreadPoolExecutor(_THREADS, thread_name_prefix="wakeup") for long in (False, True)}
         self._dispatcher = threading.Thread(target=self._dispatch, name="wakeups", daemon=True)
 
     def start(self) -> None:
@@ -42,7 +45,8 @@ class Wakeups:
             self._changed.notify()
         if self._dispatcher.ident:
             self._dispatcher.join()
-        self._pool.shutdown(cancel_futures=True)
+        for pool in self._pools.values():
+            pool.shutdown(cancel_futures=True)
 
     def set(self, name: str, at: datetime) -> None:
         """Set the timer of a name; one that was set before keeps the earlier moment, unless that is past."""
@@ -58,7 +62,7 @@ class Wakeups:
             while not self._stopping:
                 if name := self._next():
                     self._busy.add(name)
-                    self._pool.submit(self._run, name)
+                    self._pools[self._is_long(name)].submit(self._run, name)
                 else:
                     self._changed.wait(self._until_next())
 

@@ -1,9 +1,11 @@
 """TensorFlow SavedModels: the serving_default signature, called with arrays."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,6 +27,8 @@ def load(folder: Path, settings: Settings, scratch: Path) -> "SavedModel":
     """Load with TensorFlow; raise LoadError where there is no serving_default signature."""
     del scratch  # TensorFlow reads the model where it lies
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Keras imports matplotlib where it finds it: a second, and a font cache, at every start. Nothing is drawn here.
+    sys.modules.setdefault("matplotlib", cast("ModuleType", None))
     import tensorflow as tf  # noqa: PLC0415 - seconds and hundreds of megabytes, for this format only
 
     device = _configure(tf, settings)
