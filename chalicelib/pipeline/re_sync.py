@@ -8,6 +8,7 @@ from chalicelib.domain.version import Version
 from chalicelib.pipeline.open_rollout import open_rollout
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import Records
+from chalicelib.pipeline.tend import revive
 from chalicelib.pipeline.wakeups import wake_endpoint, wake_upload
 
 
@@ -21,6 +22,7 @@ def re_sync(ports: Ports) -> None:
         except Rejected:
             continue  # its deploy.yaml is past today's bounds; the operator narrowed them since
     for endpoint in Records(ports.registry).list(Endpoint):
+        revive(endpoint.id, ports)
         wake_endpoint(endpoint.id, ports)
 
 

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from chalicelib.domain.deployment import Endpoint
+from chalicelib.domain.deployment import Endpoint, FleetState
 from chalicelib.domain.moves import next_retirement, without_retired
 from chalicelib.domain.rollout import Rollout
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import Records
+from chalicelib.pipeline.transitions import transition
 from chalicelib.pipeline.wakeups import wake_endpoint
 
 
@@ -26,6 +27,20 @@ def tend(name: str, ports: Ports) -> None:
         ports.fleet.ensure(after.deployments[needed])
     if coming := next_retirement(after):
         wake_endpoint(name, ports, after=max(coming - now, timedelta(0)))
+
+
+def revive(name: str, ports: Ports) -> None:
+    """Give what an endpoint needs and what failed for good another start: what made it fail may be over."""
+    stored = Records(ports.registry).endpoint(name)
+    for needed in _needed(stored.value, ports) if stored else ():
+        seen = ports.fleet.observe(needed)
+        if seen.state is FleetState.FAILED:
+            now = ports.clock()
+            message = f"{needed} failed and is started anew: {seen.reason}"
+            told = transition("deployment.revived", name, message, at=now, once=f"{needed} {now}")
+            ports.registry.commit([], [told])
+            ports.fleet.stop(needed)
+            wake_endpoint(name, ports)
 
 
 def _needed(endpoint: Endpoint, ports: Ports) -> list[str]:

@@ -12,6 +12,7 @@ from chalicelib.domain.rollout import Hold, Phase, Promote, RollBack, Rollout, S
 from chalicelib.pipeline import manage, views
 from chalicelib.pipeline.advance import advance
 from chalicelib.pipeline.announce import announce
+from chalicelib.pipeline.re_sync import re_sync
 from chalicelib.pipeline.records import Records
 from chalicelib.pipeline.restore import awaited, begin_windows_anew, restore
 from chalicelib.pipeline.sweep import sweep
@@ -273,6 +274,26 @@ def test_after_a_restart_the_fleet_is_asked_for_what_the_records_name_and_the_ro
     begin_windows_anew(again)
     assert isinstance(go(again), Hold)
     assert endpoint(again).split.weights == {stable: 95, canary: 5}
+
+
+def test_a_promoted_deployment_that_failed_for_good_is_given_another_start_by_the_re_sync(ports):
+    stable = live(ports)
+    ports.fleet.running[stable] = Running(FleetState.FAILED, reason="exited 5 times")
+    go(ports)
+    assert ports.fleet.observe(stable).state is FleetState.FAILED
+    re_sync(ports)
+    go(ports)
+    assert ports.fleet.observe(stable).state is FleetState.READY
+    assert "exited 5 times" in ports.registry.timeline(subject="digits")[-1].message
+
+
+def test_a_failed_canary_is_its_rollouts_business_and_not_revived(ports):
+    live(ports)
+    ports.fleet.becomes["v2"] = Running(FleetState.FAILED, reason="no such file")
+    drop(ports, V2)
+    go(ports)
+    re_sync(ports)
+    assert ports.fleet.stopped == []
 
 
 def test_what_no_endpoint_names_is_swept_from_the_fleet(ports):
