@@ -37,8 +37,9 @@ def until(seen: Callable[[], object], seconds: float, what: str) -> object:
 class PlatformProcess:
     """`modeldrop up` on a home of the test's own."""
 
-    def __init__(self, home: Path, *arguments: str, store: str = "minio") -> None:
+    def __init__(self, home: Path, *arguments: str, store: str = "minio", env: dict[str, str] | None = None) -> None:
         self.home = home
+        self._env = env or environment()
         self.log = home.with_name(f"{home.name}.log")
         command = [MODELDROP, "--home", str(home), "up", "--store", store]
         self._command = [*command, "--port", "0", "--s3-port", "0", *arguments]
@@ -47,7 +48,9 @@ class PlatformProcess:
     def start(self) -> "PlatformProcess":
         with self.log.open("ab") as log:
             log.write(b"--- start\n")
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+            self.process = subprocess.Popen(
+                self._command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env=self._env
+            )
         until(self._is_ready, READY, "the platform's ready line")
         return self
 
@@ -149,9 +152,11 @@ class PlatformProcess:
 
 
 @contextmanager
-def platform(home: Path, *arguments: str, store: str = "minio") -> Iterator[PlatformProcess]:
+def platform(
+    home: Path, *arguments: str, store: str = "minio", env: dict[str, str] | None = None
+) -> Iterator[PlatformProcess]:
     """Run a platform; afterwards it stops as Ctrl-C would stop it, and nothing may be left."""
-    running = PlatformProcess(home, *arguments, store=store)
+    running = PlatformProcess(home, *arguments, store=store, env=env)
     try:
         yield running.start()
         children = running.children()

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -34,10 +36,7 @@ def up(
     bounds: Annotated[Path | None, typer.Option(help="YAML file: what a drop's deploy.yaml may ask for.")] = None,
 ) -> None:
     """Run the platform in the foreground; Ctrl-C drains and stops everything."""
-    if (cert is None) != (key_file is None):
-        raise Ended(Status.USAGE, "--cert and --key go together: give both or none")
-    if store not in _STORES and not store.startswith(("http://", "https://")):
-        raise Ended(Status.USAGE, f"--store {store}: give minio, embedded or a URL")
+    _check(store, cert, key_file)
     from chalicelib.local.bounds_file import read_bounds  # noqa: PLC0415 - pydantic
     from chalicelib.local.options import UpOptions  # noqa: PLC0415 - pydantic
     from chalicelib.local.platform import run  # noqa: PLC0415 - loads servers and stores
@@ -58,9 +57,23 @@ def up(
         quiet_period=_seconds(quiet_period),
         **({"bounds": read_bounds(bounds)} if bounds else {}),
     )
-    try:
+    with _one_line():
         run(options)
-    except OSError as error:  # a port or a file that isn't ours
+
+
+def _check(store: str, cert: Path | None, key_file: Path | None) -> None:
+    if (cert is None) != (key_file is None):
+        raise Ended(Status.USAGE, "--cert and --key go together: give both or none")
+    if store not in _STORES and not store.startswith(("http://", "https://")):
+        raise Ended(Status.USAGE, f"--store {store}: give minio, embedded or a URL")
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Say in one line that a port or a file isn't ours to use."""
+    try:
+        yield
+    except OSError as error:
         raise Ended(Status.NO, f"the platform can't start: {error}") from error
 
 
