@@ -229,3 +229,12 @@ def environment(**more: str) -> dict[str, str]:
     """Return a person's environment, without AWS settings of this machine."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
     return {**kept, "PATH": f"{Path(sys.executable).parent}:{kept['PATH']}", **more}
+
+
+def aws(running: PlatformProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The real aws cli, as the README calls it."""
+    profile = running.home / "aws-credentials"
+    endpoint = next(line.split("=")[1].strip() for line in profile.read_text().splitlines() if "endpoint" in line)
+    command = ["aws", "--profile", "modeldrop", "--endpoint-url", endpoint, *arguments]
+    env = environment(AWS_SHARED_CREDENTIALS_FILE=str(profile))
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)

@@ -25,7 +25,7 @@ from chalicelib.pipeline.records import Records
 from chalicelib.pipeline.wakeups import LOOK, wake_upload
 from tests.fakes_artifacts import small_mar
 from tests.fakes_pipeline import FakeBus, FakeFleet, FakeMetrics, fake_ports
-from tests.platform_world import MODELDROP, environment, platform, until
+from tests.platform_world import MODELDROP, aws, platform, until
 
 pytestmark = pytest.mark.slow
 
@@ -169,15 +169,6 @@ def test_our_own_reports_in_the_drop_start_nothing(pipeline):
 def running(tmp_path_factory):
     with platform(tmp_path_factory.mktemp("uploads") / "home", *PACE) as started:
         yield started
-
-
-def aws(running, *arguments):
-    """The real aws cli, as the README calls it."""
-    profile = running.home / "aws-credentials"
-    endpoint = next(line.split("=")[1].strip() for line in profile.read_text().splitlines() if "endpoint" in line)
-    command = ["aws", "--profile", "modeldrop", "--endpoint-url", endpoint, *arguments]
-    env = environment(AWS_SHARED_CREDENTIALS_FILE=str(profile))
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)
 
 
 def curl(running, key, name, body, *more):
