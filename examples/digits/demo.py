@@ -164,6 +164,8 @@ def run(arguments: argparse.Namespace, story: Story, work: Path) -> int:
         with story.waiting("platform"):
             connection = platform.wait_ready(story.tell)
         story.say(f"the platform is ready at {connection.url}")
+        for note in platform.notes():
+            story.say(note)
         demo = Demo(story, platform, connection, trainings)
         demo.play()
         if arguments.keep:

@@ -22,6 +22,7 @@ import httpx
 import psutil
 
 START_S, STOP_S = 180, 60
+HOW_TO = ("starting", "waiting", "drop:", "key:", "call:")  # lines of its start that are no notes
 
 
 class Stopped(Exception):
@@ -70,6 +71,11 @@ class Platform:
             tell("starting: store, registry, gateway")
             time.sleep(0.2)
         raise Stopped(f"the platform wasn't ready within {START_S} s\n{self.tail()}")
+
+    def notes(self) -> list[str]:
+        """Return what it said of itself while it started: what its store doesn't keep, which walls the host lacks."""
+        start = self.log.read_text(errors="replace").partition("ready at")[0].splitlines()
+        return [line for line in start if line and not line.startswith(HOW_TO)]
 
     def check(self) -> None:
         """Raise Stopped when the process has ended."""

@@ -18,6 +18,8 @@ def test_the_demo_comes_out_on_the_embedded_store(tmp_path):
     command = [sys.executable, str(DEMO), "--store", "embedded", "--out", str(tmp_path)]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=380)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert "in memory" in done.stdout
+    assert "make minio" in done.stdout
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary
     assert (tmp_path / "rollout.png").stat().st_size > 10_000

@@ -78,7 +78,10 @@ def _one_line() -> Iterator[None]:
 
 
 def demo(context: typer.Context) -> None:
-    """Train, drop, roll out and roll back handwritten-digit models: the whole path in a few minutes."""
+    """Train, drop, roll out and roll back handwritten-digit models: the whole path in a few minutes.
+
+    Takes --store auto|embedded|minio, --keep (leave the platform running afterwards) and --out FOLDER.
+    """
     script = Path(chalicelib.__file__).parents[1] / _DEMO
     if not script.is_file():
         raise Ended(Status.USAGE, f"the demo is part of a checkout, and {script} isn't there: clone the repository")
