@@ -3,7 +3,7 @@
 import pytest
 
 from tests.fakes_artifacts import small_mar
-from tests.platform_world import Load, platform
+from tests.platform_world import Load, platform, until
 
 pytestmark = pytest.mark.slow
 
@@ -28,3 +28,17 @@ def test_thirty_requests_a_second_through_five_rollouts_never_fail(tmp_path):
         assert len(load.answers) > 200
         # What callers do wrong is told to them and never held against a canary.
         assert {a.status for a in bad_load.answers} == {400}
+
+
+def test_a_replica_that_is_killed_under_load_fails_no_request_and_is_replaced(tmp_path):
+    with platform(tmp_path / "home", *PACE) as running:
+        running.drop("m/v1/", {"model.mar": small_mar(), "deploy.yaml": b"replicas: 2"})
+        running.await_phase("m", "v1", "promoted")
+        deployment = running.endpoint("m")["promoted"]
+        with Load(running, "m", per_second=40) as load:
+            until(lambda: len(load.answers) > 20, 30, "some answers")
+            victim = next(c for c in running.children() if c.cmdline()[-2:] == ["-m", "modelserver"])
+            victim.kill()
+            until(lambda: running.endpoint("m")["deployments"][deployment]["restarts"] == 1, 30, "its restart")
+            until(lambda: running.endpoint("m")["deployments"][deployment]["ready"] == 2, 30, "both replicas again")
+        assert load.failed == []
