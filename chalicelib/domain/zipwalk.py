@@ -93,10 +93,15 @@ def _inflated(packed: Iterable[bytes], entry: Entry) -> Iterator[bytes]:
 
 def _rest(length: int, entry: Entry) -> int:
     """Return how many bytes lie between an entry's data and what follows; they must be its descriptor or nothing."""
-    legal = _DESCRIPTORS if entry.flags & DESCRIPTOR_FLAG else (0,)
+    legal = _descriptor_lengths(entry) if entry.flags & DESCRIPTOR_FLAG else (0,)
     if length not in legal:
         raise ZipFault("hidden_bytes", entry.name, f"{length} bytes after its data belong to no entry, or overlap one")
     return length
+
+
+def _descriptor_lengths(entry: Entry) -> tuple[int, int]:
+    """Return how long a descriptor may be: Java takes its sizes for 64-bit ones only where they don't fit 32."""
+    return (20, 24) if max(entry.packed, entry.size) > _FULL32 else (12, 16)
 
 
 def _check_descriptor(descriptor: bytes, entry: Entry) -> None:
