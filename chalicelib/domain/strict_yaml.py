@@ -145,8 +145,6 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent) -> Any:
         tag = self._tag(event)
-        if tag == _STANDARD + "value":  # a lone `=`
-            tag = _STANDARD + "str"
         if tag not in _SCALARS:
             raise _foreign(tag, event)
         try:
