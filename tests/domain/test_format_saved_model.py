@@ -109,7 +109,7 @@ def test_every_truncation_of_a_saved_model_is_rejected_or_lacks_its_graph(keras)
 
 def test_a_page_saved_as_the_model_is_rejected():
     page = b"<html><body>404 Not Found</body></html>"
-    assert codes(judged({"saved_model.pb": page})) == ["bad_saved_model"]
+    assert codes(judged({"saved_model.pb": page})) == ["error_page"]
 
 
 def test_the_index_says_how_long_each_shard_is(saved_models):
@@ -129,7 +129,8 @@ def test_an_index_with_any_other_byte_is_rejected(keras):
 
 
 def test_an_empty_or_cut_index_is_rejected(keras):
-    for body in (b"", keras[INDEX][:50], keras[INDEX][:-1]):
+    assert codes(judged(keras | {INDEX: b""})) == ["empty_file"]
+    for body in (keras[INDEX][:50], keras[INDEX][:-1]):
         assert codes(judged(keras | {INDEX: body})) == ["bad_variables_index"]
 
 
@@ -151,7 +152,7 @@ def test_a_huge_constant_costs_no_memory():
 
     upload = Upload(PREFIX, (stored("saved_model.pb", size),))
     tracemalloc.start()
-    report = judge_upload(upload, Huge({}))
+    report = judge_upload(upload, Huge({"saved_model.pb": b""}))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert codes(report) == ["no_serving_default"]

@@ -6,7 +6,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOMAIN = ROOT / "chalicelib" / "domain"
-RULES = [*DOMAIN.glob("formats/*.py"), *(DOMAIN / f"{name}.py" for name in ("layout", "zipdir", "zipwalk", "manifest"))]
+RULES = [
+    *DOMAIN.glob("formats/*.py"),
+    *(DOMAIN / f"{name}.py" for name in ("layout", "loose", "impostors", "zipdir", "zipwalk", "manifest")),
+]
 MAKERS = {"Finding", "ZipFault"}
 
 
@@ -15,7 +18,7 @@ def made(source):
     for call in (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)):
         yield from (k.value.value for k in call.keywords if k.arg == "code" and isinstance(k.value, ast.Constant))
         texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-        if isinstance(call.func, ast.Name) and call.func.id in MAKERS | {"_bad"}:
+        if isinstance(call.func, ast.Name) and call.func.id in MAKERS | {"_bad", "_warning"}:
             yield from (t for t in texts[:2] if re.fullmatch(r"[a-z]+(_[a-z]+)+", t))
 
 

@@ -40,7 +40,7 @@ CASES: dict[str, Case] = {
     "a SavedModel one folder too deep": bad({"export/saved_model.pb": b"x"}, "wrong_depth"),
     "an archive one folder too deep": bad({"digits/model.mar": mar()}, "wrong_depth"),
     "two artifacts": bad(MAR | {"saved_model.pb": b"x"}, "two_artifacts"),
-    "an archive of another name": unfinished({"digits.mar": mar()}, "archive_name"),
+    "an archive of another name": bad({"digits.mar": mar()}, "archive_name"),
     "nothing but a README": unfinished({"README.md": b"# Digits"}),
     "a file that its client still writes": unfinished(MAR | {"labels.txt.part": b"x"}),
     "a manifest that is no JSON": bad(MAR | {"_manifest.json": b"{"}, "bad_manifest"),
@@ -52,4 +52,4 @@ CASES: dict[str, Case] = {
     "a manifest that ends an upload without an artifact": bad(declared({"README.md": b""}), "missing_file"),
     "a file that the manifest doesn't name": good(declared(MAR, old=b"x"), "not_in_manifest"),
 }
-CASES |= {f"a loose {name}": unfinished({name: b"x" * 100}, "not_an_artifact") for name in LOOSE}
+CASES |= {f"a loose {name}": bad({name: b"x" * 100}, "loose_model") for name in LOOSE}

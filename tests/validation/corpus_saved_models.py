@@ -77,7 +77,7 @@ CASES |= {
     "an export without its vocabulary": unfinished(lacking("vocabulary", "assets/words.txt")),
     "an export with a shard cut short": unfinished(changed("keras", shard=lambda b: b[:-1])),
     "an empty saved_model.pb": bad({PB: b""}, "empty_file"),
-    "an error page saved as the model": bad({PB: b"<html><body>404 Not Found</body></html>"}, "bad_saved_model"),
+    "an error page saved as the model": bad({PB: b"<html><body>404 Not Found</body></html>"}, "error_page"),
     "a saved_model.pb cut short": bad(changed("keras", pb=lambda b: b[:-10]), "bad_saved_model"),
     "a number that never ends": bad({PB: ENDLESS}, "bad_saved_model"),
     "a field that is longer than its message": bad({PB: message(2, varint(1 << 3 | 2), b"\x7f")}, "bad_saved_model"),
