@@ -69,7 +69,9 @@ def test_of_two_graphs_the_one_tagged_exactly_serve_is_chosen():
         tensor = message(1, b"x") + message(2, message(1, b"x:0"))
         value = message(1, tensor) + message(2, tensor)
         node = message(1, message(1, b"x") + message(2, b"Placeholder"))
-        return message(2, message(1, info) + message(2, node) + message(5, message(1, signature.encode()) + message(2, value)))
+        return message(
+            2, message(1, info) + message(2, node) + message(5, message(1, signature.encode()) + message(2, value))
+        )
 
     both = graph("other", "serve", "gpu") + graph("serving_default", "serve")
     assert judged({"saved_model.pb": both}).verdict is Verdict.ACCEPT
