@@ -1,4 +1,4 @@
-"""The corpus's real half: weights of every form, and archives of them by the real archiver, built once and kept."""
+"""The corpus's real half: SavedModels and weights of every form, and archives of these, built once and kept."""
 
 import os
 import subprocess
@@ -22,9 +22,7 @@ def weights(request):
     script = HERE / "export_weights.py"
 
     def build(folder):
-        env = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-        done = subprocess.run([sys.executable, script, folder], env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-4000:]
+        _run(script, folder)
         for name in LOADED:
             _archive(folder, name)
 
@@ -45,5 +43,19 @@ def _archive(folder, name):
 
 
 @pytest.fixture(scope="session")
-def built(saved_models, archives, weights):
-    return Built(saved_models, archives, weights)
+def exports(request):
+    """A folder of SavedModels of many kinds of operations, by the names that export_saved_models.py gives them."""
+    script = HERE / "export_saved_models.py"
+    recipe = script.read_text() + version("tensorflow") + version("keras")
+    return _kept(request, "exports", recipe, lambda folder: _run(script, folder))
+
+
+def _run(script, folder):
+    env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, script, folder], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.fixture(scope="session")
+def built(saved_models, exports, archives, weights):
+    return Built(saved_models, exports, archives, weights)

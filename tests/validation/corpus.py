@@ -19,6 +19,7 @@ class Built:
     """The folders that the real exporters filled."""
 
     saved_models: Path
+    exports: Path
     archives: Path
     weights: Path
 

@@ -26,11 +26,16 @@ from tests.validation.corpus import Built, Case, Files, bad, good, unfinished
 
 PB, INDEX, SHARD = "saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"
 SAVES = message(3, message(3, "save"))  # a saver, so that variables are expected
+MORE = ("images", "sequences", "attention", "text", "loops", "examples", "base64", "randoms", "prints", "two_shards")
 REAL = ("keras", "no_variables", "vocabulary", "tf1", "tf1_no_variables", "gpu_tag", "sharded")
 
 
 def exported(name: str) -> Callable[[Built], Files]:
     return lambda built: folder(built.saved_models / name)
+
+
+def more(name: str) -> Callable[[Built], Files]:
+    return lambda built: folder(built.exports / name)
 
 
 def changed(name: str, **changes: Callable[[bytes], bytes]) -> Callable[[Built], Files]:
@@ -67,6 +72,7 @@ ENDLESS = b"\xff" * 11
 NO_MAGIC = GOOD_INDEX[:-8] + bytes(8)
 
 CASES: dict[str, Case] = {f"the export {name}": good(exported(name)) for name in REAL}
+CASES |= {f"the export {name}": good(more(name)) for name in MORE}
 CASES |= {
     "a SavedModel written by hand": good(pb(meta_graph())),
     "variables written by hand": good(with_index(GOOD_INDEX)),
