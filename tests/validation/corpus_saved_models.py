@@ -7,18 +7,20 @@ from dataclasses import replace
 from chalicelib.domain.formats import DEFAULTS
 from tests.domain.uploads import folder
 from tests.validation.byhand import (
-    GOOD_SIGNATURE,
     X,
+    Y,
+    function,
     index_of,
     message,
     meta_graph,
+    node,
     number,
     saved_model,
-    sealed,
     signature,
     table_block,
     table_of,
     tensor_info,
+    text_constant,
     variable,
     varint,
 )
@@ -125,4 +127,24 @@ CASES |= {
     "a handle that is cut": bad(saved(GOOD_BLOCK, handle=b""), "bad_variables_index"),
     "a shard that is too long": bad(changed("keras", shard=lambda b: b + b"x"), "shard_too_long"),
 }
-__all__ = ["CASES", "GOOD_INDEX", "GOOD_SIGNATURE", "X", "sealed"]
+RISKY = ("reads_a_file", "writes_a_file", "lists_files", "calls_python", "prints_to_a_file", "saves", "reads_lines")
+READS = node("reads", "ReadFile", "x")
+INITIALIZES = node("fills", "InitializeTableFromTextFileV2", "table", "name")
+CASES |= {f"an export that {name.replace('_', ' ')}": bad(more(name), "forbidden_op") for name in RISKY}
+CASES |= {
+    "a file that is read in the graph": bad(pb(meta_graph(nodes=[X, Y, READS])), "forbidden_op"),
+    "a file that is read in a function that nobody calls": bad(
+        pb(meta_graph(functions=[function("idle", text_constant("x", "/etc/passwd"), READS)])), "forbidden_op"
+    ),
+    "a table that is filled from a constant name": bad(
+        pb(meta_graph(nodes=[X, Y, node("table", "HashTableV2"), text_constant("name", "/etc/passwd"), INITIALIZES])),
+        "untraced_file",
+    ),
+    "an op that TensorFlow doesn't have": bad(pb(meta_graph(nodes=[X, Y, node("z", "Exfiltrate")])), "unknown_op"),
+    "an input that no node gives": bad(pb(meta_graph(nodes=[Y])), "missing_tensor"),
+    "an output that no node gives": bad(pb(meta_graph(nodes=[X])), "missing_tensor"),
+    "a shard of another count": bad(
+        lambda b: folder(b.saved_models / "keras") | {"variables/variables.data-00000-of-00002": b"x"}, "stray_shard"
+    ),
+    "a variable with other bytes": bad(changed("tf1", shard=lambda b: bytes([b[0] ^ 1]) + b[1:]), "bad_checksum"),
+}
