@@ -79,13 +79,14 @@ def ended(archive: bytes, **changes: int) -> bytes:
     return bytes(out)
 
 
+SYSTEM = b"cos\nsystem\n(S'id'\ntR."
 BODY = b"weights " * 50
 SIZE = len(deflated(BODY))
 FLUSH = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
 ENDLESS = FLUSH.compress(BODY) + FLUSH.flush(zlib.Z_SYNC_FLUSH)
 HIDDEN = Raw(b"b.py", b"evil")
-OUTER = Raw(b"a.bin", local_bytes(HIDDEN))
-INNER = replace(HIDDEN, is_there=False, central={"offset": 30 + len(OUTER.name)})
+OUTER = Raw(b"a.bin", b"x" + local_bytes(HIDDEN))  # it doesn't begin like a zip
+INNER = replace(HIDDEN, is_there=False, central={"offset": 31 + len(OUTER.name)})
 SIGNED = descriptor(BODY, SIZE)
 WIDE = struct.pack("<4sI2Q", b"PK\7\x08", zlib.crc32(BODY), SIZE, len(BODY))
 
@@ -140,7 +141,7 @@ BAD: dict[str, Case] = {
     ),
     "bytes after a deflated stream": bad(packed(deflated(BODY) + b"x", BODY), "hidden_bytes"),
     "bytes where a descriptor should be": bad(described(SIGNED + b"x"), "hidden_bytes"),
-    "an entry within another": bad({MAR: raw_zip([OUTER, *BASE, INNER])}, "hidden_bytes"),
+    "an entry within another": bad({MAR: raw_zip([OUTER, *BASE, INNER])}, "hidden_bytes", "bad_zip"),
     "a descriptor of 64-bit sizes, which Java takes for 32": bad(described(WIDE), "hidden_bytes"),
     "two entries over the same bytes": bad(
         written(Raw(b"a", b"x" * 9), Raw(b"b", b"x" * 9, is_there=False, central={"offset": 0})), "hidden_bytes"
@@ -199,6 +200,14 @@ BAD: dict[str, Case] = {
     "a handler with NUL": bad({MAR: mar(b"\0")}, "bad_handler"),
     "a handler of two classes": bad({MAR: mar(b"class A: ...\nclass B: ...")}, "bad_handler"),
     "a handler whose class doesn't handle": bad({MAR: mar(b"class A: ...")}, "bad_handler"),
+    "a configuration with a key twice": bad(
+        {MAR: mar(configFile="c.yaml", extra={"c.yaml": b"a: 1\na: 2"})}, "bad_model_config"
+    ),
+    "requirements that name no package": bad(
+        {MAR: mar(requirementsFile="r.txt", extra={"r.txt": b"numpy >> 1"})}, "bad_requirements"
+    ),
+    "a pickle that calls the system": bad({MAR: mar(extra={"w.bin": SYSTEM})}, "forbidden_global"),
+    "weights cut short": bad({MAR: mar(extra={"w.pt": b"\x80\x02}q\0"})}, "bad_pickle"),
     "a handler without its function": bad({MAR: mar(b"x = 1", handler="h:run")}, "bad_handler"),
 }
 CASES = GOOD | BAD
