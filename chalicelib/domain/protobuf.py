@@ -1,7 +1,7 @@
 """Protobuf's wire format as a stream: fields one by one, big ones skipped, so that memory stays constant."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 _VARINT_BYTES = 10
@@ -14,8 +14,7 @@ class Malformed(Exception):
     """The bytes aren't what they should be: says what, and at which byte."""
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """One field: its number, its wire type, and its value, or its length where a payload follows."""
 
     number: int
@@ -46,7 +45,8 @@ class Wire:
             if field.number == 0 or (end is not None and after > end):
                 raise Malformed(f"a field at byte {self.position} doesn't fit its message")
             yield field
-            self._skip(after - self.position)
+            if after > self.position:
+                self._skip(after - self.position)
 
     def inside(self, field: Field) -> Iterator[Field]:
         """Yield the fields of a message that is the payload of a field just met."""
@@ -73,6 +73,9 @@ class Wire:
         return True
 
     def _varint(self) -> int:
+        if self._at < len(self._block) and (byte := self._block[self._at]) < 0x80:  # noqa: PLR2004
+            self._advance(1)
+            return byte
         result = 0
         for n in range(_VARINT_BYTES):
             if self._at == len(self._block):

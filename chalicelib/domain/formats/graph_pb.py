@@ -18,6 +18,8 @@ _TEXT = 4096  # bytes of an attribute that is judged; a longer one is cut
 _DEPTH = 20  # of functions that are attributes of functions
 _NODE_COST = 300  # bytes that holding a node takes beside its text
 _INPUT_COST = 16
+_FUNCTION_COST = 1000
+_MANY = 100_000  # inputs of one node, its attributes, or functions that they name
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,11 @@ class Room:
         self.count(_NODE_COST + text + _INPUT_COST * len(node.inputs))
         return node
 
+    def hold_function(self, function: Function) -> Function:
+        names = (function.name, *function.mentions, *function.variables)
+        self.count(_FUNCTION_COST + sum(_INPUT_COST + len(name) for name in names))
+        return function
+
     def count(self, size: int) -> None:
         self.used += size
         if self.used > self.limit:
@@ -98,8 +105,9 @@ def _add(node: Node, graph: Graph) -> None:
 def _library(wire: Wire, message: Field, graph: Graph, room: Room) -> None:
     for f in wire.inside(message):
         if f.number == 1:
-            graph.functions.append(_function(wire, f, room))
+            graph.functions.append(room.hold_function(_function(wire, f, room)))
         elif f.number in (2, 3):
+            room.count(_NODE_COST + f.value)
             graph.mentions.update(text_of(wire.take(g)) for g in wire.inside(f) if g.wire == LENGTH)
 
 
@@ -110,6 +118,7 @@ def _function(wire: Wire, message: Field, room: Room) -> Function:
     attributes: list[_Said] = []
     used = room.used
     for f in wire.inside(message):
+        _bounded(len(arguments) + len(attributes))
         match f.number:
             case 1:
                 name, arguments = _signature(wire, f, name, arguments)
@@ -164,6 +173,7 @@ def _node(wire: Wire, message: Field, inputs_limit: int | None = None) -> Node:
     inputs: list[str] = []
     said: list[_Said] = []
     for f in wire.inside(message):
+        _bounded(len(inputs) + len(said))
         match f.number:
             case 1:
                 name = text_of(wire.take(f))
@@ -176,6 +186,11 @@ def _node(wire: Wire, message: Field, inputs_limit: int | None = None) -> Node:
     keeps = op not in FREE or op == "VarHandleOp"
     texts = tuple((s.key, s.text) for s in said if s.text) if keeps else ()
     return Node(name, op, tuple(inputs[:inputs_limit]), tuple(c for s in said for c in s.calls), texts)
+
+
+def _bounded(count: int) -> None:
+    if count > _MANY:
+        raise Malformed(f"one of its nodes or functions has more than {_MANY} parts")
 
 
 def node_of(reference: str) -> str:
@@ -219,6 +234,7 @@ def _named(wire: Wire, message: Field, said: _Said, depth: int) -> None:
     if depth > _DEPTH:
         raise Malformed(f"functions are nested in attributes more than {_DEPTH} deep")
     for f in wire.inside(message):
+        _bounded(len(said.calls))
         if f.number == 1:
             said.calls.append(text_of(wire.take(f)))
         elif f.number == 2:  # noqa: PLR2004

@@ -10,6 +10,7 @@ from chalicelib.domain.protobuf import LENGTH, VARINT, Field, Malformed, Wire, t
 
 _KINDS = frozenset({4, 5, 6, 7, 8, 9, 10, 12})  # the fields of a node, of which the last one says what it is
 _ASSET = 5
+_FUNCTION_COST = 300
 _CAPTURE_COST = 40  # bytes that holding one takes, which has one byte or more in the file
 
 
@@ -26,8 +27,11 @@ def read_objects(wire: Wire, message: Field, objects: Objects, room: Room) -> No
     """Add a SavedObjectGraph to what is known; raises Malformed."""
     for f in wire.inside(message):
         if f.number == 1:
-            kinds = [g.number for g in wire.inside(f) if g.number in _KINDS]
-            if kinds and kinds[-1] == _ASSET:
+            kind = 0
+            for g in wire.inside(f):
+                kind = g.number if g.number in _KINDS else kind
+            if kind == _ASSET:
+                room.count(_CAPTURE_COST)
                 objects.assets.add(objects.nodes)
             objects.nodes += 1
         elif f.number == 2:  # noqa: PLR2004
@@ -44,6 +48,7 @@ def _function(wire: Wire, entry: Field, objects: Objects, room: Room) -> None:
                 if g.number == 2:  # noqa: PLR2004
                     room.count(_CAPTURE_COST * (g.value if g.wire == LENGTH else 1))
                     captures += _numbers(wire, g)
+    room.count(_FUNCTION_COST + len(name))
     objects.captures[name] = captures
 
 

@@ -10,6 +10,7 @@ from chalicelib.domain.formats.graph_pb import Graph, Room, node_of, read_graph
 from chalicelib.domain.formats.object_graph_pb import Objects, read_objects
 from chalicelib.domain.protobuf import LENGTH, VARINT, Field, Wire, signed, text_of
 
+_NAME_COST = 10  # bytes that holding a name takes for each that it has in the file
 _ASSETS_COLLECTION = "saved_model_assets"
 _DTYPE_NAMES = """invalid float32 float64 int32 uint8 int16 int8 string complex64 int64 bool qint8 quint8 qint32
 bfloat16 qint16 quint16 uint16 complex128 float16 resource variant uint32 uint64 float8_e5m2 float8_e4m3fn
@@ -126,13 +127,13 @@ def _read_field(wire: Wire, f: Field, read: _Read, room: Room) -> None:
             read.saves = read.saves or f.value > 0
             read.saver = _saver(wire.take(f), read.saver)
         case 4:
-            _collection(wire, f, read)
+            _collection(wire, f, read, room)
         case 5:
-            room.count(2 * f.value)
+            room.count(_NAME_COST * f.value)
             name, value = _map_entry(wire.take(f))
             read.signatures[name] = _signature(value)
         case 6:
-            room.count(2 * f.value)
+            room.count(_NAME_COST * f.value)
             read.assets.append(_asset(wire.take(f)))
         case 7:
             read.saves = read.saves or f.value > 0
@@ -160,7 +161,7 @@ def _meta_info(wire: Wire, message: Field) -> tuple[list[str], str]:
     return tags, tensorflow
 
 
-def _collection(wire: Wire, entry: Field, read: _Read) -> None:
+def _collection(wire: Wire, entry: Field, read: _Read, room: Room) -> None:
     """A TF1 builder leaves `asset_file_def` empty and puts the same messages, each in an Any, into a collection."""
     name = ""
     for f in wire.inside(entry):
@@ -169,8 +170,10 @@ def _collection(wire: Wire, entry: Field, read: _Read) -> None:
         elif f.number == 2:  # noqa: PLR2004
             for g in wire.inside(f):
                 if g.number == 1:
+                    room.count(_NAME_COST * g.value)
                     read.collected.update(node_of(text_of(node)) for node in _messages(wire.take(g), 1))
                 elif g.number == 5 and name == _ASSETS_COLLECTION:  # noqa: PLR2004
+                    room.count(_NAME_COST * g.value)
                     read.collected_assets += _any_assets(wire.take(g))
 
 
