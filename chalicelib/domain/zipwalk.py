@@ -72,15 +72,19 @@ def _pieces(source: "_Source", directory: Directory) -> Iterator[Piece]:
 
 
 def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
-    """Yield pieces in lists that are worth handing to another thread."""
+    """Yield pieces in lists that are worth handing to another thread; what precedes a fault is handed over first."""
     batch: list[Piece] = []
     size = 0
-    for piece in pieces:
-        batch.append(piece)
-        size += len(piece[1] or b"")
-        if size >= _PIECE or len(batch) >= _BATCH:
-            yield batch
-            batch, size = [], 0
+    try:
+        for piece in pieces:
+            batch.append(piece)
+            size += len(piece[1] or b"")
+            if size >= _PIECE or len(batch) >= _BATCH:
+                yield batch
+                batch, size = [], 0
+    except ZipFault:
+        yield batch
+        raise
     yield batch
 
 

@@ -54,7 +54,7 @@ def test_the_smallest_archive_is_accepted_stored_or_deflated():
         (mar(source=b"x = 1"), "bad_handler"),
         (mar(source=b"\0"), "bad_handler"),
         (mar(serializedFile="weights.pt"), "missing_file"),
-        (mar(modelFile=3), "bad_manifest"),
+        (mar(modelFile=3), "missing_file"),
         (mar(extra={"../up": b""}), "illegal_entry_name"),
         (mar(extra={"/abs": b""}), "illegal_entry_name"),
         (mar(extra={"a//b": b""}), "illegal_entry_name"),

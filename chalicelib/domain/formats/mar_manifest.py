@@ -11,7 +11,7 @@ CONFIG, REQUIREMENTS = "configFile", "requirementsFile"
 _FIX = "build it again: torch-model-archiver --model-name model --handler FILE --version VERSION …"
 _FILES = ("serializedFile", "modelFile", REQUIREMENTS, CONFIG)
 _TEXTS = ("createdOn", "runtime", "archiverVersion", "description", "licenseFile")
-_MODEL_TEXTS = ("modelVersion", "description", *_FILES)
+_MODEL_TEXTS = ("modelVersion", "description")
 _SHOWN = 100
 
 
@@ -60,16 +60,17 @@ def _types(fields: Mapping[str, Any], texts: tuple[str, ...], prefix: str) -> It
 
 def _missing(model: Mapping[str, Any], files: Container[str]) -> Iterator[Finding]:
     for field, name in _named(model):
-        if name not in files:
+        if not isinstance(name, str) or name not in files:
             where = f"{MANIFEST}: model.{field}"
             yield Finding("missing_file", where, f"{_short(name)} isn't in the archive", _FIX)
 
 
-def _named(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield from ((f, model[f]) for f in _FILES if isinstance(model.get(f), str) and model[f])
+def _named(model: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Yield the files that are named, by their fields; what is no text names none that could be there."""
+    yield from ((f, model[f]) for f in _FILES if model.get(f))
     extra = model.get("extraFiles")
     listed = extra.split(",") if isinstance(extra, str) else extra if isinstance(extra, list) else []
-    yield from (("extraFiles", name) for name in listed if isinstance(name, str) and name)
+    yield from (("extraFiles", name) for name in listed if name)
 
 
 def _short(value: object) -> str:

@@ -102,21 +102,13 @@ def _walked(reader: Reader, directory: Directory, limits: Limits) -> tuple[Findi
     try:
         walk(reader.stream(ARTIFACT), directory, visit)
     except ZipFault as fault:
-        return (*_of(seen), fault.finding, *_unread(fault.finding, limits))
+        return (*_of(seen), fault.finding)
     return tuple(_of(seen))
 
 
 def _of(files: list[File]) -> Iterator[Finding]:
     for file in files:
         yield from file.findings()
-
-
-def _unread(fault: Finding, limits: Limits) -> tuple[Finding, ...]:
-    """Return a rejection where a policy lets a fault pass that keeps the rest from being read."""
-    if fault.code not in limits.tolerated:
-        return ()
-    message = f"what follows this couldn't be judged: {fault.message}"
-    return (Finding("unread_archive", fault.where, message, f"build it again: {_DEFAULT}"),)
 
 
 def _in_archive(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
