@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.domain.uploads import manifest
 from tests.fuzz.targets import FORMS
-from tests.validation import corpus_archives, corpus_layout, corpus_saved_models
 from tests.validation.byhand import message, table_block
+from tests.validation.cases import CASES
 from tests.validation.corpus import Built, Case, Files
 
 LARGEST = 40_000  # bytes; mutating more takes too long
@@ -36,7 +36,6 @@ FITS: Mapping[str, tuple[str, ...]] = {
     "container": (".yaml",),
     "manifest": ("_manifest.json",),
 }
-CASES = corpus_layout.CASES | corpus_saved_models.CASES | corpus_archives.CASES
 PICKLED = ({"a": [1, 2.5, None], "b": (b"x", {3})}, "x" * 300, ValueError, [pickle.Pickler, complex(1, 2)])
 PICKLES = (
     *(pickle.dumps(value, protocol) for value in PICKLED for protocol in range(6)),

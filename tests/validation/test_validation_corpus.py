@@ -8,10 +8,9 @@ import pytest
 
 from chalicelib.domain.findings import Severity, Verdict
 from chalicelib.domain.report_text import as_json, as_text
-from tests.validation import corpus_archives, corpus_layout, corpus_python, corpus_saved_models
+from tests.validation.cases import CASES
 from tests.validation.corpus import judged, outcome, without
 
-CASES = corpus_layout.CASES | corpus_python.CASES | corpus_saved_models.CASES | corpus_archives.CASES
 ROWS = re.findall(
     r"^\| `([a-z_]+)` \| (.*?) \|",
     (Path(__file__).parents[2] / "docs" / "validation.md").read_text().split("## Codes", 1)[1],
