@@ -65,10 +65,10 @@ def local_bytes(entry: Raw) -> bytes:
 
 
 def central_bytes(entry: Raw, offset: int) -> bytes:
-    s = entry.said({"offset": offset} | dict(entry.central), disk=0)
+    s = entry.said({"offset": offset, "magic": b"PK\1\2"} | dict(entry.central), disk=0)
     head = struct.pack(
         "<4s6H3I5H2I",
-        *(b"PK\1\2", 20, s["needs"], s["flags"], s["method"], 0, 33, s["crc"], s["packed"], s["size"]),
+        *(s["magic"], 20, s["needs"], s["flags"], s["method"], 0, 33, s["crc"], s["packed"], s["size"]),
         *(len(s["name"]), len(s["extra"]), 0, s["disk"], 0, s["attributes"], s["offset"]),
     )
     return head + s["name"] + s["extra"]
@@ -94,6 +94,7 @@ def raw_zip(
     hidden: Sequence[Raw] = (),
     before_directory: bytes = b"",
     into_directory: bytes = b"",
+    after_directory: bytes = b"",
     comment: bytes = b"",
     end: Mapping[str, int] | None = None,
     end64: Mapping[str, int] | None = None,
@@ -108,7 +109,7 @@ def raw_zip(
     body += directory
     if end64 is not None:
         body += end64_bytes(len(entries), len(directory), start, len(body), **end64)
-    return body + end_bytes(len(entries), len(directory), start, comment, **(end or {}))
+    return body + after_directory + end_bytes(len(entries), len(directory), start, comment, **(end or {}))
 
 
 def zip64_extra(*values: int) -> bytes:

@@ -1,5 +1,6 @@
 """Archives: real ones, and zips whose every header is written by hand."""
 
+import gzip
 import struct
 import zipfile
 import zlib
@@ -80,6 +81,14 @@ def ended(archive: bytes, **changes: int) -> bytes:
 
 
 SYSTEM = b"cos\nsystem\n(S'id'\ntR."
+
+
+def past_its_directory(archive: bytes) -> bytes:
+    """Return an archive whose last entry says that a comment follows it in the directory."""
+    at = archive.rindex(b"PK\1\2") + 32
+    return archive[:at] + b"\5" + archive[at + 1 :]
+
+
 BODY = b"weights " * 50
 SIZE = len(deflated(BODY))
 FLUSH = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -209,5 +218,20 @@ BAD: dict[str, Case] = {
     "a pickle that calls the system": bad({MAR: mar(extra={"w.bin": SYSTEM})}, "forbidden_global"),
     "weights cut short": bad({MAR: mar(extra={"w.pt": b"\x80\x02}q\0"})}, "bad_pickle"),
     "a handler without its function": bad({MAR: mar(b"x = 1", handler="h:run")}, "bad_handler"),
+}
+BAD |= {
+    "an end record of another magic": bad({MAR: raw_zip(BASE)[:-21] + b"Q" + raw_zip(BASE)[-20:]}, "bad_zip"),
+    "a directory's entry of another magic": bad(written(Raw(b"w", central={"magic": b"PK\1\3"})), "bad_zip"),
+    "bytes after the directory": bad(written(after_directory=b"x"), "bad_zip"),
+    "a directory's entry that runs past it": bad({MAR: past_its_directory(raw_zip(BASE))}, "bad_zip"),
+    "an archive of the form tgz": bad({MAR: gzip.compress(b"tar " * 200)}, "archive_form"),
+    "a description that is a number": bad({MAR: mar(description=3)}, "bad_manifest"),
+    "a config that is a list": bad({MAR: mar(extra={"c.yaml": b"- a"}, configFile="c.yaml")}, "bad_model_config"),
+    "requirements that are no text": bad(
+        {MAR: mar(extra={"r.txt": b"\xff"}, requirementsFile="r.txt")}, "bad_requirements"
+    ),
+    "requirements with an index": good(
+        {MAR: mar(extra={"r.txt": b"--index-url x\n"}, requirementsFile="r.txt")}, "bad_requirements"
+    ),
 }
 CASES = GOOD | BAD

@@ -35,6 +35,7 @@ CASES: dict[str, Case] = {
     "a name of 256 bytes": bad(MAR | {"n" * 256: b"x"}, "illegal_path"),
     "a name of 256 bytes in fewer characters": bad(MAR | {"\u00e9" * 128: b"x"}, "illegal_path"),
     "a name of 255 bytes": good(MAR | {"n" * 255: b"x"}),
+    "a path that is no UTF-8": bad(MAR | {"a\udcff": b"x"}, "illegal_path"),
     "a file that is a folder": bad(MAR | {"a": b"x", "a/b": b"x"}, "file_and_folder"),
     "more files than the limit": bad(MAR | {"a": b"x"}, "too_many_files", limits=replace(DEFAULTS, objects=1)),
     "a SavedModel one folder too deep": bad({"export/saved_model.pb": b"x"}, "wrong_depth"),

@@ -148,3 +148,17 @@ CASES |= {
     ),
     "a variable with other bytes": bad(changed("tf1", shard=lambda b: bytes([b[0] ^ 1]) + b[1:]), "bad_checksum"),
 }
+WHOLE = saved_model(meta_graph())
+HEADED = b"\0\0\2" + number(1, 1)
+SHARING = bytes([5, 1, len(variable(0, 0, 8))]) + b"w" + variable(0, 0, 8)
+CASES |= {
+    "a graph that is nothing": bad({PB: WHOLE + number(2, 0)}, "bad_saved_model"),
+    "a field without a number": bad({PB: WHOLE + b"\0\0"}, "bad_saved_model"),
+    "a field of too large a number": bad({PB: WHOLE + varint(2**33) + b"\0"}, "bad_saved_model"),
+    "an index with another key": bad(with_index(GOOD_INDEX.replace(b"w", b"v", 1)), "bad_variables_index"),
+    "a row that shares more than there is": bad(
+        saved(HEADED + SHARING + struct.pack("<2I", 0, 1)), "bad_variables_index"
+    ),
+    "one name for two nodes": bad(pb(meta_graph(nodes=[X, Y, X])), "bad_saved_model"),
+    "a function with the name of an op": bad(pb(meta_graph(functions=[function("Identity", X)])), "forbidden_op"),
+}

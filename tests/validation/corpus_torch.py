@@ -85,7 +85,7 @@ CASES: dict[str, Case] = {
     "a program in a zip in a zip": bad(weighing(zip_of({"b.zip": zip_of({"c": HIDES})}), "a.zip"), "forbidden_global"),
     "TorchScript's names outside of TorchScript": bad(weighing(b"c__torch__\nNet\n)\x81."), "forbidden_global"),
     "weights that are no pickle": bad(weighing(b"not a pickle at all"), "bad_pickle"),
-    "weights cut short": bad(weighing(PLAIN[:-3]), "bad_pickle"),
+    "a pickle cut short": bad(weighing(PLAIN[:-3]), "bad_pickle"),
     "weights in a tar": bad(weighing(tar_of(PLAIN)), "bad_pickle"),
     "weights of no bytes": bad(weighing(b""), "bad_pickle"),
     "a Torch zip whose pickle is damaged": bad(torch_zip(deferred(b"w/more.pkl", b"x")), "bad_pickle"),

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.domain.findings import Severity, Verdict
 from chalicelib.domain.report_text import as_json, as_text
-from tests.validation.cases import CASES
+from tests.validation.cases import CASES, PARTS
 from tests.validation.corpus import judged, outcome, without
 
 ROWS = re.findall(
@@ -22,6 +22,10 @@ CODES = dict(ROWS)
 @pytest.fixture(scope="module")
 def reports(built):
     return {name: judged(case, built) for name, case in CASES.items()}
+
+
+def test_no_case_hides_another_of_its_name():
+    assert len(CASES) == sum(len(part.CASES) for part in PARTS)
 
 
 @pytest.mark.parametrize("name", CASES)
