@@ -49,7 +49,12 @@ def keras_exports():
     stack("preprocessing", normal, layers.Discretization([0.0, 1.0]), shape=(2,))
 
 
+def in_memory(x):
+    return tf.data.Dataset.from_tensor_slices(x).cache().reduce(0.0, lambda total, row: total + row[0])
+
+
 def module_exports():
+    serve("cached", NUMBERS, in_memory)
     serve(
         "image",
         TEXT,
@@ -118,11 +123,24 @@ def save(x):
 
 def read_table(path):
     handle = tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64)
-    tf.raw_ops.InitializeTableFromTextFileV2(table_handle=handle, filename=path, key_index=-2, value_index=-1)
-    return tf.raw_ops.LookupTableSizeV2(table_handle=handle)
+    read = tf.raw_ops.InitializeTableFromTextFileV2(table_handle=handle, filename=path, key_index=-2, value_index=-1)
+    with tf.control_dependencies([] if read is None else [read]):
+        return tf.raw_ops.LookupTableSizeV2(table_handle=handle)
+
+
+def on_disk(x):
+    return tf.data.Dataset.from_tensor_slices(x).cache("/tmp/x").reduce(0.0, lambda total, row: total + row[0])
+
+
+def read_when_asked(weights):
+    path = tf.constant(str(WORDS))
+    V1.add_to_collection(V1.GraphKeys.ASSET_FILEPATHS, path)
+    return {"x": V1.placeholder(tf.float32, [], name="x")}, {"y": read_table(path)}
 
 
 def bad_exports():
+    serve("bad/CacheDatasetV2", NUMBERS, on_disk)
+    tf1("bad/untraced_when_asked", read_when_asked)
     serve("bad/ReadFile", TEXT, lambda t: tf.map_fn(tf.io.read_file, t))
     serve("bad/WriteFile", NUMBERS, lambda x: (tf.io.write_file("/tmp/x", "x"), x)[1])
     serve("bad/MatchingFiles", TEXT, tf.io.matching_files)

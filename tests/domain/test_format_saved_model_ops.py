@@ -35,6 +35,7 @@ GOOD = [
     "loop",
     "prints",
     "datasets",
+    "cached",
     "two_tables",
     "mutable_table",
     "saved_again",
@@ -56,6 +57,7 @@ CALLED = [
     "RestoreV2",
 ]
 MISPLACED = {
+    "CacheDatasetV2": "CacheDatasetV2",
     "TFRecordDatasetV2": "TFRecordDataset",  # the node's name
     "init_op_writes": "WriteFile",
     "unreachable": "reads",
@@ -78,6 +80,7 @@ UNTRACED = [
     "InitializeTableFromTextFileV2",
     "untraced_from_the_caller",
     "untraced_tf1",
+    "untraced_when_asked",
     "untraced_variable_holds_another_path",
     "untraced_variable_by_another_name",
     "untraced_asset_is_fed",
@@ -165,6 +168,28 @@ def test_some_ops_are_forbidden_by_what_an_attribute_says(op, attribute, text, f
     report = by_hand(nodes=(X, Y, node("n", op, attrs={attribute: message(2, text)})))
     assert codes(report) == ["forbidden_op"] * forbidden
     assert codes(by_hand(nodes=(X, Y, node("n", op)))) == []
+
+
+def text_tensor(text):
+    return message(8, number(1, 7), message(2), message(8, text))
+
+
+@pytest.mark.parametrize(
+    ("constant", "accepted"),
+    [
+        (text_tensor(""), True),
+        (text_tensor("/tmp/x"), False),
+        (text_tensor("/tmp/" + "x" * 99), False),
+        (text_tensor("") + text_tensor("/tmp/x"), False),
+        (text_tensor("") + text_tensor("/tmp/" + "x" * 99), False),
+        (text_tensor("/tmp/x") + text_tensor(""), False),
+        (message(8, number(1, 7), message(8, ""), message(4, "/tmp/x")), False),
+    ],
+)
+def test_a_cache_is_kept_in_memory_or_rejected(constant, accepted):
+    name, cache = node("name", "Const", attrs={"value": constant}), node("cache", "CacheDatasetV2", "x", "name")
+    assert (codes(by_hand(nodes=(X, Y, name, cache))) == []) is accepted
+    assert (codes(by_hand(function("f", name, cache))) == []) is accepted
 
 
 def test_an_op_that_tensorflow_does_not_have_is_rejected_and_named():

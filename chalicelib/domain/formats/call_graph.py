@@ -1,10 +1,10 @@
 """Who calls whom in a graph: nodes of the graph, its functions, and what the loader calls by the object graph."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from chalicelib.domain.formats.graph_pb import Graph, Node
+from chalicelib.domain.formats.graph_pb import BLANK, Graph, Node, carried
 from chalicelib.domain.formats.guarded_ops import FREE
 from chalicelib.domain.formats.object_graph_pb import Objects
 
@@ -19,6 +19,18 @@ class Site:
     function: str | None
     node: Node
     sources: tuple[int | None, ...] = ()
+
+    def source(self, number: int) -> int | None:
+        """Return the argument that an input is; None where it is none."""
+        found = self.sources[number] if number < len(self.sources) else None
+        return None if found == BLANK else found
+
+    def is_blank(self, number: int, nodes: Mapping[str, Node]) -> bool:
+        """Tell whether an input is an empty text."""
+        if self.function is not None:
+            return number < len(self.sources) and self.sources[number] == BLANK
+        given = nodes.get(carried(self.node.inputs[number], nodes)) if number < len(self.node.inputs) else None
+        return given is not None and given.is_blank
 
 
 class Calls:
@@ -65,9 +77,9 @@ class Calls:
                 return frozenset(known)
             inside = known
 
-    def ancestors(self, name: str) -> frozenset[str]:
-        """Return the nodes of the graph that run when one does."""
-        seen, waiting = {name}, [name]
+    def ancestors(self, *names: str) -> frozenset[str]:
+        """Return the nodes of the graph that run when some do."""
+        seen, waiting = set(names), list(names)
         while waiting:
             node = self._nodes.get(waiting.pop())
             fresh = {i for i in node.inputs if i not in seen} if node else set()

@@ -12,10 +12,20 @@ from chalicelib.domain.findings import Finding
 from chalicelib.domain.formats.call_graph import Calls, Site
 from chalicelib.domain.formats.graph_op_names import OPS, TENSORFLOW
 from chalicelib.domain.formats.graph_pb import Node, carried, shared_name
-from chalicelib.domain.formats.guarded_ops import BY_TEXT, FORBIDDEN, FREE, RESTORES, SAVES, TABLES, what_text_does
+from chalicelib.domain.formats.guarded_ops import (
+    BY_TEXT,
+    CACHES,
+    FORBIDDEN,
+    FREE,
+    RESTORES,
+    SAVES,
+    TABLES,
+    what_text_does,
+)
 from chalicelib.domain.formats.saved_model_pb import MetaGraph
 
 _PB = "saved_model.pb"
+_WHILE_LOADING = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
 _SHOWN = 50  # findings of a graph
 _NAME = 100  # characters of a name that is shown
 _READS_VARIABLE = frozenset({"ReadVariableOp", "VarIsInitializedOp"})
@@ -49,6 +59,9 @@ class _Judging:
         self.nodes = meta.graph.nodes
         self.calls = Calls(meta.graph, meta.objects)
         self.fetched = {n for s in meta.signatures.values() for n in s.nodes}
+        self.served = self.calls.ancestors(
+            *(n for key, s in meta.signatures.items() if key not in _WHILE_LOADING for n in s.nodes)
+        )
         self.scopes = _saver_scopes(meta)
         self.private = self._private()
 
@@ -73,6 +86,9 @@ class _Judging:
         elif node.op in TABLES:
             if not self._traces(site, 1, self._is_asset, self._is_asset_capture):
                 yield _finding(site, "it reads a file that is no asset of this export", _AS_ASSET, code="untraced_file")
+        elif node.op in CACHES:
+            if not site.is_blank(1, self.nodes):
+                yield _finding(site, f"it {CACHES[node.op]}", _INLINE, code="forbidden_op")
         elif not self._in_saver(site):
             yield _finding(site, f"it {FORBIDDEN[node.op]}, which no served graph may do", _INLINE, code="forbidden_op")
 
@@ -120,7 +136,7 @@ class _Judging:
         if site.function is None:
             inputs = site.node.inputs
             return number < len(inputs) and is_source(carried(inputs[number], self.nodes))
-        argument = site.sources[number] if number < len(site.sources) else None
+        argument = site.source(number)
         return argument is not None and self._argument_traces(site.function, argument, is_source, is_capture)
 
     def _argument_traces(
@@ -133,7 +149,7 @@ class _Judging:
             if ways is None or (self.calls.is_loaded(name) and not is_capture(name, number)):
                 return False
             for site in ways:
-                source = site.sources[number] if number < len(site.sources) else None
+                source = site.source(number)
                 if site.function is None:
                     if not self._traces(site, number, is_source, is_capture):
                         return False
@@ -155,8 +171,10 @@ class _Judging:
         if node.op == "VarHandleOp":
             return self._holds_asset(node)
         assets = {a.node for a in self.meta.assets}
-        # One that a caller feeds would be any path.
-        return name in assets and name not in self.fetched and node.op in ("Placeholder", "Const")
+        if name not in assets or name in self.fetched:  # one that a caller feeds would be any path
+            return False
+        # A constant holds the exporter's own path, which is replaced only while the model is loaded.
+        return node.op == "Placeholder" or (node.op == "Const" and name not in self.served)
 
     def _holds_asset(self, variable: Node) -> bool:
         same = [n for n in self.nodes.values() if n.op == "VarHandleOp" and shared_name(n) == shared_name(variable)]

@@ -5,16 +5,19 @@ skipped unread. Of the graph itself every node's name, op and inputs are held; o
 its calls, each with the arguments of the function that its inputs are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from chalicelib.domain.formats.guarded_ops import FREE
 from chalicelib.domain.protobuf import LENGTH, Field, Malformed, Wire, text_of
 
 _CARRIERS = frozenset({"Identity", "ReadVariableOp"})  # hand on their first input
+_PASSING = _CARRIERS | {"VarHandleOp"}  # held while their function is read
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})  # an input is the argument of the same number
 _INPUTS = 64  # of a node in a function, or a call: no table's initializer has more
 _TEXT = 4096  # bytes of an attribute that is judged; a longer one is cut
+_BLANK = 64  # bytes that a constant of an empty text has at most
+BLANK = -1  # in place of the number of an argument: an input is an empty text
 _DEPTH = 20  # of functions that are attributes of functions
 _NODE_COST = 300  # bytes that holding a node takes beside its text
 _INPUT_COST = 16
@@ -31,6 +34,7 @@ class Node:
     inputs: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()  # functions that its attributes name
     texts: tuple[tuple[str, str], ...] = ()  # its attributes that are texts, where the op is not free
+    is_blank: bool = False  # a constant that is an empty text
 
     @property
     def is_call(self) -> bool:
@@ -40,7 +44,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A node of a function with, for each input, the number of the function's argument that it is, if it is one."""
+    """A node of a function with, for each input, the number of the function's argument that it is, or BLANK."""
 
     node: Node
     sources: tuple[int | None, ...]
@@ -124,7 +128,7 @@ def _function(wire: Wire, message: Field, room: Room) -> Function:
                 name, arguments = _signature(wire, f, name, arguments)
             case 3:
                 node = _node(wire, f, _INPUTS)
-                if node.op not in FREE or node.calls or node.op in _CARRIERS or node.op == "VarHandleOp":
+                if node.op not in FREE or node.calls or node.is_blank or node.op in _PASSING:
                     nodes[node.name if node.name not in nodes else f"{node.name} #{len(nodes)}"] = room.hold(node)
             case 5:
                 attributes.append(_attribute(wire, f))
@@ -146,10 +150,11 @@ def shared_name(node: Node) -> str:
 
 def _resolved(node: Node, nodes: dict[str, Node], arguments: list[str], room: Room) -> Held:
     numbers = {name: n for n, name in enumerate(arguments)}
+    numbers |= {name: BLANK for name, constant in nodes.items() if constant.is_blank}
     return Held(room.hold(node), tuple(numbers.get(carried(name, nodes)) for name in node.inputs))
 
 
-def carried(name: str, nodes: dict[str, Node]) -> str:
+def carried(name: str, nodes: Mapping[str, Node]) -> str:
     """Follow a value back through what only hands it on, to the node or argument where it comes from."""
     for _ in range(_INPUTS):
         node = nodes.get(name)
@@ -185,7 +190,8 @@ def _node(wire: Wire, message: Field, inputs_limit: int | None = None) -> Node:
                 said.append(_attribute(wire, f))
     keeps = op not in FREE or op == "VarHandleOp"
     texts = tuple((s.key, s.text) for s in said if s.text) if keeps else ()
-    return Node(name, op, tuple(inputs[:inputs_limit]), tuple(c for s in said for c in s.calls), texts)
+    blank = op == "Const" and [t for s in said for t in s.tensors] == [True]  # two would be merged
+    return Node(name, op, tuple(inputs[:inputs_limit]), tuple(c for s in said for c in s.calls), texts, blank)
 
 
 def _bounded(count: int) -> None:
@@ -205,6 +211,7 @@ class _Said:
     key: str = ""
     text: str = ""
     calls: list[str] = field(default_factory=list)
+    tensors: list[bool] = field(default_factory=list)  # of each constant that it holds, whether it is an empty text
 
 
 def _attribute(wire: Wire, message: Field) -> _Said:
@@ -223,11 +230,21 @@ def _value(wire: Wire, message: Field, said: _Said, depth: int) -> None:
         match f.number:
             case 2 if f.wire == LENGTH:
                 said.text = "…" if f.value > _TEXT else wire.take(f).decode(errors="replace")
+            case 8 if f.wire == LENGTH:
+                _bounded(len(said.tensors))
+                said.tensors.append(f.value <= _BLANK and _is_blank(wire.take(f)))
             case 10:
                 _named(wire, f, said, depth)
             case 1:
                 for g in _only(wire, f, 9):
                     _named(wire, g, said, depth)
+
+
+def _is_blank(tensor: bytes) -> bool:
+    """Tell whether a TensorProto is one empty text: of type 7, with no bytes in any of its values."""
+    wire = Wire([tensor])
+    values = {f.number: f.value for f in wire.fields() if f.number != 2}  # noqa: PLR2004
+    return values == {1: 7, 8: 0}
 
 
 def _named(wire: Wire, message: Field, said: _Said, depth: int) -> None:

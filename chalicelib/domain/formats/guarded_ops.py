@@ -20,6 +20,8 @@ SAVES = _kind(
 RESTORES = _kind("reads checkpoints", "RestoreV2 Restore RestoreSlice")
 # Allowed where the file is one of the export's assets.
 TABLES = _kind("reads a file", "InitializeTableFromTextFileV2 InitializeTableFromTextFile")
+# Allowed where the file has no name: then they hold what they keep in memory.
+CACHES = _kind("is a dataset that writes files", "CacheDataset CacheDatasetV2")
 
 _NOWHERE: Mapping[str, str] = {
     **_kind(
@@ -34,7 +36,7 @@ _NOWHERE: Mapping[str, str] = {
         CSVDataset CSVDatasetV2 ExperimentalCSVDataset LMDBDataset ExperimentalLMDBDataset SqlDataset
         ExperimentalSqlDataset MatchingFilesDataset ExperimentalMatchingFilesDataset LoadDataset SnapshotDataset
         SnapshotDatasetV2 SnapshotDatasetReader SnapshotNestedDatasetReader SnapshotChunkDataset
-        ListSnapshotChunksDataset CacheDataset CacheDatasetV2""",
+        ListSnapshotChunksDataset""",
     ),
     **_kind(
         "writes files",
@@ -64,7 +66,7 @@ BY_TEXT: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "EncodeProto": ("descriptor_source", ("", "local://", "bytes://"), "reads a file of descriptors"),
     "FixedUnigramCandidateSampler": ("vocab_file", ("",), "reads a file"),
 }
-FORBIDDEN: Mapping[str, str] = {**_NOWHERE, **SAVES, **RESTORES, **TABLES}
+FORBIDDEN: Mapping[str, str] = {**_NOWHERE, **SAVES, **RESTORES, **TABLES, **CACHES}
 FREE = OPS - FORBIDDEN.keys() - BY_TEXT.keys()
 
 
