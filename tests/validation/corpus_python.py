@@ -48,6 +48,10 @@ CASES: dict[str, Case] = {
         scored(b"def load_model(path): ...\ndef predict(data): ...\n"), "bad_score"
     ),
     "a score.py that awaits": bad(scored(SCORE.replace(b"def predict", b"async def predict")), "bad_score"),
+    "a score.py that is too much to parse": bad(scored(SCORE + b"a\n" * 60_000), "bad_score"),
+    "a score.py that is decoded in its own way": bad(scored(b"# coding: utf-7\n" + SCORE), "bad_score"),
+    "a score.py in another encoding": good(scored("# coding: gbk\nx = '\u4f60'\n".encode("gbk") + SCORE)),
+    "a score.py that isn't in its encoding": bad(scored(SCORE + b"x = '\xff'\n"), "bad_score"),
     "a score.py with NUL": bad(scored(SCORE + b"\0"), "bad_score"),
     "a score.py nested past the parser": bad(scored(b"(" * 10_000), "bad_score"),
     "a runtime.yaml for another Python": good(scored(runtime=runtime_with(PYTHON, "'3.8'")), "other_python"),
