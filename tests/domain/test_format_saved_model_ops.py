@@ -129,6 +129,13 @@ def test_a_table_is_read_from_an_asset_or_the_model_is_rejected(graphs, name):
     assert "InitializeTableFromTextFileV2" in report.findings[0].message
 
 
+@pytest.mark.parametrize("name", ["../up", "/etc/passwd", "a//b", "a\\b", "a\0b", "", "n" * 256, "a/" * 30 + "b"])
+def test_an_asset_is_a_file_below_its_folder(name):
+    report = by_hand(more=(message(6, message(2, name)),))
+    assert codes(report) == ["illegal_path"]
+    assert report.missing == ()
+
+
 def test_an_asset_that_is_not_there_is_awaited(graphs):
     files = folder(graphs / "lookup_file")
     gone = {path: body for path, body in files.items() if path != "assets/words.txt"}
@@ -220,6 +227,19 @@ def test_many_wrong_nodes_are_told_in_few_findings():
 def test_long_names_are_cut():
     finding = by_hand(nodes=(X, Y, node("n" * 1000, "o" * 1000))).findings[0]
     assert len(finding.where) + len(finding.message) < 400
+
+
+def test_what_a_file_says_of_itself_is_cut():
+    long = "n" * 5000
+    graphs = (
+        meta_graph(tags=[long]),
+        meta_graph(signatures={long: b""}),
+        meta_graph(message(6, message(2, f"../{long}"))),
+    )
+    for graph in graphs:
+        report = judged({"saved_model.pb": saved_model(graph)})
+        assert report.verdict is Verdict.REJECT
+        assert all(len(f.where + f.message + f.fix) < 600 for f in report.findings)
 
 
 def test_functions_nested_in_attributes_have_an_end():

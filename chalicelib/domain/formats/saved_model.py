@@ -24,6 +24,9 @@ ARTIFACT = "saved_model.pb"
 _SIGNATURE = "serving_default"
 _EXPORT = "export it again with model.export(DIR) or tf.saved_model.save(model, DIR, signatures=…)"
 
+_NAME_BYTES = 255  # of a file's name; a longer one can't be uploaded
+_DEPTH = 20  # folders of an asset
+_SHOWN = 100  # characters of what the file says of itself
 _SAME_EXPORT = "upload variables.index and all shards of the same export again"
 
 
@@ -65,7 +68,7 @@ def _served(graphs: tuple[MetaGraph, ...]) -> MetaGraph | Finding:
     if len(exact or near) == 1:
         return (exact or near)[0]
     tags = "; ".join(", ".join(sorted(g.tags)) or "no tag" for g in graphs) or "no graph at all"
-    message = f"one graph must be tagged 'serve'; this file has: {tags}"
+    message = f"one graph must be tagged 'serve'; this file has: {tags[:_SHOWN]}"
     return _bad(f"{ARTIFACT}: tags", "no_serve_tag", message)
 
 
@@ -73,7 +76,9 @@ def _signature_findings(signature: Signature | None, graph: MetaGraph) -> tuple[
     where = f"{ARTIFACT}: signatures"
     if signature is None:
         others = ", ".join(sorted(graph.signatures)) or "none"
-        return (_bad(where, "no_serving_default", f"there is no signature {_SIGNATURE!r}; there is: {others}"),)
+        return (
+            _bad(where, "no_serving_default", f"there is no signature {_SIGNATURE!r}; there is: {others[:_SHOWN]}"),
+        )
     lacking = [side for side in ("inputs", "outputs") if not getattr(signature, side)]
     empty = tuple(_bad(where, "no_serving_default", f"{_SIGNATURE!r} has no {side}") for side in lacking)
     return empty + tuple(_missing_tensors(signature, graph))
@@ -84,13 +89,17 @@ def _missing_tensors(signature: Signature, graph: MetaGraph) -> Iterator[Finding
         for key, tensor in tensors.items():
             for name in tensor.names:
                 if node_of(name) not in graph.graph.nodes:
-                    where = f"{ARTIFACT}: signatures: {_SIGNATURE}: {side}: {key[:100]}"
-                    yield _bad(where, "missing_tensor", f"the graph has no tensor {name[:100]!r}")
+                    where = f"{ARTIFACT}: signatures: {_SIGNATURE}: {side}: {key[:_SHOWN]}"
+                    yield _bad(where, "missing_tensor", f"the graph has no tensor {name[:_SHOWN]!r}")
 
 
 def _asset_findings(graph: MetaGraph) -> tuple[Finding, ...]:
     return tuple(
-        _bad(f"{ARTIFACT}: assets", "illegal_path", f"the asset {asset.file[:100]!r} lies outside assets/")
+        _bad(
+            f"{ARTIFACT}: assets",
+            "illegal_path",
+            f"the asset {asset.file[:_SHOWN]!r} lies outside assets/, or is no file's name",
+        )
         for asset in graph.assets
         if not _stays_inside(asset.file)
     )
@@ -102,7 +111,9 @@ def _asset_paths(graph: MetaGraph) -> tuple[str, ...]:
 
 
 def _stays_inside(name: str) -> bool:
-    return all(part not in ("", ".", "..") for part in name.split("/")) and "\\" not in name and "\0" not in name
+    parts = name.split("/")
+    is_legal = all(part not in ("", ".", "..") and len(part.encode()) <= _NAME_BYTES for part in parts)
+    return is_legal and len(parts) <= _DEPTH and "\\" not in name and "\0" not in name
 
 
 def _variables(upload: Upload, reader: Reader, limits: Limits) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
