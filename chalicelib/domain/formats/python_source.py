@@ -49,7 +49,10 @@ class Module:
 
 def read_module(source: bytes) -> Module:
     """Return a module's statements; raises BadSource with the line."""
-    return Module(tuple(at_module_level(parse(source).body)))
+    try:
+        return Module(tuple(at_module_level(parse(source).body)))
+    except RecursionError as e:
+        raise BadSource("it doesn't parse within bounds: it is nested too deep") from e
 
 
 def parse(source: bytes) -> ast.Module:
