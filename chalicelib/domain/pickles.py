@@ -355,7 +355,11 @@ def _mapped(module: str, name: str) -> str:
 
 
 def _index(line: bytes | None) -> int | None:
-    return int(line) if line and re.fullmatch(rb"\s*\+?\d{1,12}\s*", line) else None
+    """Return the number that the unpickler reads in a line, also `1_0` and one of any length; None for none."""
+    with suppress(ValueError):
+        index = int(line or b"")
+        return index if index >= 0 else None
+    return None
 
 
 def _text(op: str, argument: bytes | None) -> str | None:

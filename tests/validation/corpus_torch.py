@@ -84,6 +84,12 @@ CASES: dict[str, Case] = {
     "a Torch zip that runs a program": bad(torch_zip(deferred(b"w/more.pkl", RUNS)), "forbidden_global"),
     "a program in a zip in a zip": bad(weighing(zip_of({"b.zip": zip_of({"c": HIDES})}), "a.zip"), "forbidden_global"),
     "TorchScript's names outside of TorchScript": bad(weighing(b"c__torch__\nNet\n)\x81."), "forbidden_global"),
+    "a program behind a number with an underscore": bad(
+        {MAR: mar(extra={"notes.txt": b"Np1_0\n0" + RUNS})}, "forbidden_global"
+    ),
+    "a program behind a number of twenty digits": bad(
+        {MAR: mar(extra={"notes.txt": b"Np" + b"1" * 20 + b"\n0" + RUNS})}, "forbidden_global"
+    ),
     "weights that are no pickle": bad(weighing(b"not a pickle at all"), "bad_pickle"),
     "a pickle cut short": bad(weighing(PLAIN[:-3]), "bad_pickle"),
     "weights in a tar": bad(weighing(tar_of(PLAIN)), "bad_pickle"),
