@@ -20,7 +20,7 @@ class Action(StrEnum):
 ALWAYS_BLOCK = frozenset({
     "illegal_name", "illegal_path", "file_and_folder", "too_many_files", "wrong_depth", "two_artifacts",
     "loose_model", "archive_name", "archive_form", "container_not_served", "empty_file", "lfs_pointer", "error_page",
-    "bad_manifest", "missing_file", "digest_mismatch", "no_format", "bad_zip", "hidden_bytes", "header_mismatch",
+    "bad_manifest", "missing_file", "bad_zip", "hidden_bytes", "header_mismatch",
     "wrong_crc", "duplicate_entry", "illegal_entry_name", "encrypted_entry", "unknown_compression", "stored_descriptor",
     "special_entry", "too_many_entries", "too_large", "no_manifest", "bad_saved_model",
     "no_serve_tag", "bad_variables_index",

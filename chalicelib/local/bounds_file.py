@@ -11,6 +11,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
+from chalicelib.domain.codes import CODES
 from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.formats.seam import Limits
@@ -66,6 +67,7 @@ def _limits(given: Mapping[str, Any]) -> Limits:
 
 def _policy(given: Mapping[str, Any]) -> Policy:
     actions = [str(a) for a in Action]
+    _known(given, tuple(sorted(CODES)), f"{_VALIDATION}.policy")
     for code, action in given.items():
         _hold(action in actions, f"{_VALIDATION}.policy.{code}", f"one of {', '.join(actions)}")
     return Policy({str(code): Action(action) for code, action in given.items()})
@@ -80,7 +82,7 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
 def _known(given: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
     for name in given:
         near = get_close_matches(str(name), names, n=1)
-        _hold(name in names, f"{where}.{name}", near[0] if near else f"one of {', '.join(names)}")
+        _hold(name in names, f"{where}.{str(name)[:100]}", near[0] if near else f"one of {', '.join(names)}")
 
 
 def _hold(claim: object, where: str, rule: str) -> None:

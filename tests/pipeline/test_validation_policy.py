@@ -151,6 +151,7 @@ def test_what_an_operators_file_does_not_say_has_its_default(tmp_path):
             "validation: {policy: {bad_handler: ignore}}",
             "validation.policy.bad_handler must be one of block, warn, allow",
         ),
+        ("validation: {policy: {bad_handlr: warn}}", "validation.policy.bad_handlr must be bad_handler"),
         ("validation: {policy: {hidden_bytes: allow}}", "hidden_bytes always blocks"),
         ("validaton: {}", "validaton"),
     ],
