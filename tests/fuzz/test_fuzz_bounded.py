@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.seeds import write_seeds
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.targets import TARGETS, imported
 from tests.validation.conftest import built, exports, weights  # noqa: F401 - fixtures
 
 PROGRAM = Path(__file__).parents[2] / "tools" / "fuzz.py"
@@ -47,6 +47,12 @@ def test_every_seed_is_read_and_so_are_its_first_halves(target, seeded):
         body = path.read_bytes()
         TARGETS[target](body)
         TARGETS[target](body[: len(body) // 2])
+
+
+def test_pickles_are_held_to_what_python_would_import():
+    assert imported(b"cos\nsystem\n(S'true'\ntR.") == {"os.system"}
+    assert imported(b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94\x93.") == {"os.system"}
+    assert imported(b"cos\nsystem\n") is None
 
 
 @needs_atheris

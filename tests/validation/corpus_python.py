@@ -4,7 +4,7 @@ from tests.domain.uploads import mar
 from tests.validation.corpus import Case, Files, bad, good, unfinished
 
 SCORE = b"def load_model():\n    return 1\n\n\ndef predict(data, model=load_model()):\n    return data\n"
-PREDICTOR = b"class P:\n    def load(self, uri): ...\n    def predict(self, instances): return instances\n"
+PREDICTOR = b"class P:\n    def load(self, uri): ...\n    def predict(self, body): return body['instances']\n"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
 PAGE = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"
 RUNTIME = """\

@@ -10,7 +10,7 @@ import pytest
 
 from chalicelib.domain.findings import Verdict
 from tests.serving_world import running
-from tests.validation import corpus_archives, corpus_saved_models
+from tests.validation import corpus_archives, corpus_python, corpus_saved_models
 from tests.validation.corpus import judged
 
 pytestmark = pytest.mark.slow
@@ -81,3 +81,11 @@ def test_an_archive_that_is_accepted_predicts(name, built, tmp_path):
     assert judged(case, built).verdict is Verdict.ACCEPT
     status, body = served(case.of(built), tmp_path, {"data": 1})
     assert (status, len(body["predictions"])) == (200, 1), body
+
+
+@pytest.mark.parametrize("name", ["a score.py with its environment", "a score.py alone", "a predictor.py"])
+def test_python_that_is_accepted_predicts(name, tmp_path):
+    case = corpus_python.CASES[name]
+    assert judged(case).verdict is Verdict.ACCEPT
+    status, body = served(case.of(None), tmp_path, {"data": 1})
+    assert status == 200, body
