@@ -78,6 +78,8 @@ class PickleWalk:
         self._data = b""
         self._skip = 0  # bytes of an argument that nobody needs
         self._opcodes = 0
+        self._stack: list[object] = []
+        self._memo: dict[int, str] = {}
         self._head = b""  # of the first stream, to know Torch's magic number
         self._begin()
 
@@ -106,10 +108,12 @@ class PickleWalk:
         """Take note that no bytes follow."""
         if not self.is_done and (self._data or self._skip or self._in_stream):
             self._fail("it ends before its STOP")
+        self._stack = []
+        self._memo = {}
 
     def _begin(self) -> None:
-        self._stack: list[object] = []
-        self._memo: dict[int, str] = {}
+        self._stack = []
+        self._memo = {}
         self._memo_size = 0
         self._has_lost = self._has_lost_memo = self._has_gaps = False  # what was dropped is unknown from then on
         self._in_stream = False
@@ -118,6 +122,7 @@ class PickleWalk:
     def _fail(self, why: str) -> None:
         self.failure = why
         self._data = b""
+        self._memo = {}
 
     def _walk(self) -> None:
         data, at = self._data, 0

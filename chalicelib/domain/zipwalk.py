@@ -12,7 +12,7 @@ from chalicelib.domain.zipdir import names_another as _names_another
 from chalicelib.domain.zipdir import resolve64 as _resolve64
 
 _FULL32 = 0xFFFFFFFF
-_PIECE = 2**20  # bytes inflated at once
+_PIECE = 2**21  # bytes inflated at once
 _BATCH = 1_000  # pieces handed to another thread at once
 # A descriptor is told by its length: with or without a signature, with sizes of 32 or of 64 bits.
 _DESCRIPTORS = {12: "<3I", 16: "<4s3I", 20: "<I2Q", 24: "<4sI2Q"}

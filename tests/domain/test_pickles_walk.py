@@ -150,9 +150,9 @@ def test_a_large_pickle_costs_no_memory():
     walk = PickleWalk(lambda _: "all")
     tracemalloc.start()
     walk.feed(body)
-    for _ in range(30):
-        walk.feed(b"\x8c\x64" + b"x" * 100 + b"\x94" + b"B\0\0\x10\0" + bytes(2**20) + b"N" * 10_000)
-    for _ in range(20):
+    for _ in range(5):
+        walk.feed(b"\x8c\x64" + b"x" * 100 + b"\x94" + b"B\0\0\x10\0" + bytes(2**20) + b"N" * 1_000)
+    for _ in range(11):
         walk.feed((b"\x8c\x64" + b"y" * 100 + b"\x94") * 10_000)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -1,8 +1,9 @@
 """What a file of an archive is by its bytes, and what that means: an inner archive, an array, pickles or neither."""
 
 import re
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chalicelib.domain.findings import Finding
 from chalicelib.domain.formats.torch_globals import NUMPY, TORCH
@@ -46,23 +47,33 @@ class File:
     _head: bytes = b""
     _kind: "Archive | Pickles | None" = None
     _size: int = 0
-    _tail: bytes = b""
+    _last: deque[bytes] = field(default_factory=deque)  # pieces that hold the last bytes
+    _kept: int = 0  # bytes of these
+    _is_zip_too: bool = False
 
     def feed(self, piece: bytes) -> None:
         self._size += len(piece)
-        if self._kind is None:
-            self._head += piece
-            if len(self._head) >= _HEAD:
-                self._begin()
+        self._keep(piece)
+        if self._kind is not None:
+            self._kind.feed(piece)
             return
-        self._kind.feed(piece)
-        self._tail = piece[-_TAIL:] if len(piece) >= _TAIL else (self._tail + piece)[-_TAIL:]
+        self._head += piece
+        if len(self._head) >= _HEAD:
+            self._begin()
 
     def end(self) -> None:
         if self._kind is None:
             self._begin()
         if self._kind:
             self._kind.end()
+        self._is_zip_too = not self.is_archive and _ends_as_zip(b"".join(self._last)[-_TAIL:], self._size)
+        self._last.clear()
+
+    def _keep(self, piece: bytes) -> None:
+        self._last.append(piece)
+        self._kept += len(piece)
+        while self._kept - len(self._last[0]) >= _TAIL:
+            self._kept -= len(self._last.popleft())
 
     @property
     def is_archive(self) -> bool:
@@ -72,7 +83,7 @@ class File:
         """Yield what is wrong with it; `scripted` where the archive that it lies in is TorchScript's."""
         if self._kind:
             yield from self._kind.findings(self.name, scripted=scripted)
-        if not self.is_archive and _ends_as_zip(self._tail, self._size):
+        if self._is_zip_too:
             message = "it ends as a zip and doesn't begin as one: readers would see two different files"
             yield Finding("hidden_bytes", self.name, message, _AGAIN)
 
@@ -82,7 +93,6 @@ class File:
         else:
             self._kind = Pickles(self._head, must=self.name.lower().endswith((*_PICKLE_NAMES, ".debug_pkl")))
         self._kind.feed(self._head)
-        self._tail = self._head[-_TAIL:]
         self._head = b""
 
 

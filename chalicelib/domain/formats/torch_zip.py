@@ -27,6 +27,7 @@ from chalicelib.domain.zipwalk import Sink
 
 _FULL32 = 0xFFFFFFFF
 _PIECE = 2**20
+_WINDOW = 96 * 2**10  # bytes searched at once: they stay in the cache for their CRC, and other threads get their turn
 _TAIL_LIMIT = 16 * 2**20  # bytes of a directory and its end records
 _FALSE_ENDS = 100_000  # descriptors' signatures that are none
 _SIGNATURE = b"PK\7\x08"
@@ -111,7 +112,8 @@ class ZipStream:
 
     def feed(self, piece: bytes) -> None:
         self._before += self._at
-        self._data = self._data[self._at :] + piece
+        rest = self._data[self._at :]
+        self._data = rest + piece if rest else piece
         self._at = 0
         self._advance()
 
@@ -171,14 +173,14 @@ class ZipStream:
         if local.method == DEFLATED:
             yield from self._inflate(local.name)
             if local.flags & DESCRIPTOR_FLAG:
-                yield from self._need(24, local.name)
+                yield from self._need(28, local.name)
                 self._descriptor(local.name)
         elif local.is_deferred:
             yield from self._until_descriptor(local.name)
         else:
             yield from self._pass(local.size, local.name)
             if local.flags & DESCRIPTOR_FLAG:
-                yield from self._need(24, local.name)
+                yield from self._need(28, local.name)
                 self._descriptor(local.name)
 
     def _keep(self, local: _Local) -> None:
@@ -235,14 +237,15 @@ class ZipStream:
         """Give bytes until a descriptor that says what they are."""
         false_ends = 0
         while True:
-            at = self._data.find(_SIGNATURE, self._at)
-            end = at if at >= 0 else max(self._at, len(self._data) - 3)
+            at = self._data.find(_SIGNATURE, self._at, self._at + _WINDOW)
+            end = at if at >= 0 else self._window_end()
             if end > self._at:
                 self._give(self._take(end - self._at))
-            if at < 0:
+            elif at < 0:
                 yield from self._more(name)
+            if at < 0:
                 continue
-            yield from self._need(26, name)
+            yield from self._need(28, name)
             self._packed = self._size
             if self._is_descriptor():
                 return
@@ -251,6 +254,11 @@ class ZipStream:
                 raise ZipFault("bad_zip", name, "where it ends can't be told")
             self._give(self._take(len(_SIGNATURE)))
 
+    def _window_end(self) -> int:
+        """Return how far the data can be given where no signature begins: short of what may begin one."""
+        end = min(len(self._data), self._at + _WINDOW)
+        return next((end - n for n in (3, 2, 1) if self._data.endswith(_SIGNATURE[:n], self._at, end)), end)
+
     def _is_descriptor(self) -> bool:
         """Take a descriptor of what was given, if there is one, followed by a header."""
         values = (self._crc, self._packed, self._size)
@@ -258,7 +266,7 @@ class ZipStream:
             if form == "<4s3I" and max(values) > _FULL32:
                 continue
             expected = struct.pack(form, _SIGNATURE, *values)
-            if self._peek(len(expected) + 2) == expected + b"PK":
+            if self._peek(len(expected) + 4) in (expected + b"PK\3\4", expected + b"PK\1\2"):
                 self._take(len(expected))
                 return True
         return False
