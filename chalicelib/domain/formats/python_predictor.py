@@ -14,6 +14,7 @@ from chalicelib.domain.formats.runtime_yaml import Runtime, read_runtime
 from chalicelib.domain.formats.seam import Format, Judgement, Limits, Reader
 from chalicelib.domain.loose import looks_like_a_pickle
 from chalicelib.domain.objects import Upload
+from chalicelib.domain.strict_yaml import DEFAULTS
 
 SCORE, PREDICTOR = "score.py", "predictor.py"
 _PROTOCOL = 2  # bytes at a pickle's start
@@ -98,7 +99,7 @@ def _runtime(upload: Upload, reader: Reader, limits: Limits) -> Runtime:
     item = upload.paths.get(RUNTIME)
     if item is None:
         return read_runtime(None, python=limits.python)
-    return read_runtime(reader.read(RUNTIME, 0, min(item.size, limits.source)), python=limits.python)
+    return read_runtime(reader.read(RUNTIME, 0, min(item.size, DEFAULTS.characters + 1)), python=limits.python)
 
 
 def _pickles(upload: Upload, reader: Reader) -> list[Finding]:
