@@ -233,6 +233,59 @@ def one_node_saves_and_restores(meta):
     meta.saver_def.restore_op_name = meta.saver_def.save_tensor_name.split(":")[0]
 
 
+def saver_is_mentioned(meta):
+    function(meta, "signature_wrapper").attr["like"].func.name = function(meta, "traced_save").signature.name
+
+
+def saver_is_collected(meta):
+    saves = meta.saver_def.save_tensor_name
+    meta.collection_def["anything"].node_list.value.append(saves)
+
+
+def restores_again(meta):
+    again = meta.graph_def.node.add(name="again", op="PartitionedCall", input=["saver_filename"])
+    again.attr["f"].func.name = function(meta, "traced_restore").signature.name
+
+
+def initializer_is_a_gradient(meta):
+    name = function(meta, "_initializer").signature.name
+    meta.graph_def.library.gradient.add(function_name="other", gradient_func=name)
+
+
+def initializer_is_a_branch(meta):
+    call = next(n for n in meta.graph_def.node if "_initializer" in n.attr["f"].func.name)
+    call.op = "If"
+
+
+def initializer_is_called_with_another_path(meta):
+    body = function(meta, "signature_wrapper")
+    body.node_def.add(name="path", op="Const")
+    call = body.node_def.add(name="sneaks", op="PartitionedCall", input=["path:output:0", "path:output:0"])
+    call.attr["f"].func.name = function(meta, "_initializer").signature.name
+
+
+def initializer_is_not_called(meta):
+    idle = meta.graph_def.library.function.add()
+    idle.CopyFrom(function(meta, "_initializer"))
+    idle.signature.name = "idle"
+
+
+def variable_is_made_in_a_function(meta):
+    handle = next(n for n in meta.graph_def.node if n.op == "VarHandleOp")
+    function(meta, "signature_wrapper").node_def.add().CopyFrom(handle)
+
+
+def variable_is_never_assigned(meta):
+    kept = [n for n in meta.graph_def.node if n.op != "AssignVariableOp"]
+    del meta.graph_def.node[:]
+    meta.graph_def.node.extend(kept)
+
+
+def variable_is_used_otherwise(meta):
+    for one in meta.graph_def.node:
+        one.op = "AssignAddVariableOp" if one.op == "AssignVariableOp" else one.op
+
+
 def variable_holds_another_path(meta):
     handle = next(n.name for n in meta.graph_def.node if n.op == "VarHandleOp")
     meta.graph_def.node.add(name="path", op="Const")
@@ -300,9 +353,24 @@ for change in (
     saver_saves_while_restoring,
     restores_another_file,
     one_node_saves_and_restores,
+    saver_is_mentioned,
+    saver_is_collected,
+    restores_again,
 ):
     edited(change.__name__, "conv", change)
-for change in (variable_holds_another_path, variable_by_another_name, asset_is_fed, asset_is_another_object):
+for change in (
+    variable_holds_another_path,
+    variable_by_another_name,
+    variable_is_made_in_a_function,
+    variable_is_never_assigned,
+    variable_is_used_otherwise,
+    asset_is_fed,
+    asset_is_another_object,
+    initializer_is_a_gradient,
+    initializer_is_a_branch,
+    initializer_is_called_with_another_path,
+    initializer_is_not_called,
+):
     edited(f"untraced_{change.__name__}", "two_tables", change)
 for change in (tf1_saves_while_restoring, tf1_restores_another_file, tf1_saver_is_used, tf1_writes_in_the_saver):
     edited(change.__name__, "tf1_references", change)
