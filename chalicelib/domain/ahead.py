@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
-_AHEAD = 12  # items; enough that neither side waits for one slow item of the other
+_AHEAD = 8  # items; enough that neither side waits for one slow item of the other
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:
-    """Yield the items, made up to a dozen ahead by another thread; what it raises is raised here, in order."""
+    """Yield the items, made up to eight ahead by another thread; what it raises is raised here, in order."""
     source = iter(items)
     pool = ThreadPoolExecutor(1)
     try:
