@@ -8,13 +8,15 @@ from pathlib import Path
 
 from tests.domain.uploads import manifest
 from tests.fuzz.targets import FORMS
-from tests.validation.byhand import message, table_block
+from tests.validation.byhand import Raw, message, raw_zip, table_block
 from tests.validation.cases import CASES
 from tests.validation.corpus import Built, Case, Files
+from tests.validation.corpus_torch import DATA, STORAGE
 
 LARGEST = 40_000  # bytes; mutating more takes too long
 ENDINGS = {
     "zips": (".mar",),
+    "inner_zips": (".pt", ".pt2", ".npz", ".mar"),
     "protobufs": (".pb",),
     "tables": (".index",),
     "yamls": (".yaml",),
@@ -57,6 +59,9 @@ def seeds(target: str, built: Built | None) -> Iterator[bytes]:
         yield from PICKLES
     if target == "yamls":
         yield from YAMLS
+    if target == "inner_zips":
+        yield raw_zip([DATA, STORAGE])
+        yield raw_zip([DATA, Raw(b"w/data/1", b"weights"), STORAGE], end64={})
     if target == "uploads":
         yield bytes([list(FORMS).index("archive's manifest")]) + manifest(serializedFile="h.py")
         yield bytes([list(FORMS).index("requirements")]) + b"numpy==2.0\n# a line\nx>=1,<2; python_version < '4'\n"

@@ -17,6 +17,7 @@ from chalicelib.domain.findings import Severity, Verdict
 from chalicelib.domain.formats import judge_upload
 from chalicelib.domain.formats.checkpoint import read_index
 from chalicelib.domain.formats.saved_model_pb import read_saved_model
+from chalicelib.domain.formats.torch_zip import Budget, ZipStream
 from chalicelib.domain.pickles import UNRESOLVED, PickleWalk
 from chalicelib.domain.protobuf import Malformed, Wire
 from chalicelib.domain.report_text import as_json, as_text
@@ -84,6 +85,32 @@ def walked(archive: bytes) -> Mapping[str, bytes] | None:
         return {e.name: extract(read, e, EXPANDED) for e in directory.entries}
     except ZipFault:
         return None
+
+
+def inner_zips(body: bytes) -> None:
+    """Walk it as an archive in an archive, which may be in Torch's form; Python's reader must find what is found."""
+    for archive in (body, with_right_checksums(body)):
+        kept: dict[str, Kept] = {}
+        stream = ZipStream(lambda name, kept=kept: kept.setdefault(name, Kept()), Budget(1_000, EXPANDED, 200))
+        for piece in blocks(archive):
+            stream.feed(piece)
+        stream.end()
+        if stream.fault is None:
+            with zipfile.ZipFile(io.BytesIO(archive)) as readable:
+                theirs = {i.filename: readable.read(i) for i in readable.infolist()}
+            assert theirs == {name: entry.body for name, entry in kept.items()}, "Python reads another archive"
+
+
+class Kept:
+    """Takes the bytes of one entry."""
+
+    def __init__(self) -> None:
+        self.body = b""
+
+    def feed(self, piece: bytes) -> None:
+        self.body += piece
+
+    def end(self) -> None: ...
 
 
 class Recorder(pickle._Unpickler):  # type: ignore[name-defined,misc]
@@ -215,6 +242,7 @@ FORMS: Mapping[str, Callable[[bytes], Mapping[str, bytes]]] = {
 SCORE = b"def load_model(): ...\ndef predict(data, model=load_model()): ...\n"
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "zips": zips,
+    "inner_zips": inner_zips,
     "pickles": pickles,
     "protobufs": protobufs,
     "tables": tables,

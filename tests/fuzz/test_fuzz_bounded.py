@@ -14,7 +14,7 @@ from tests.fuzz.targets import TARGETS, imported
 from tests.validation.conftest import built, exports, weights  # noqa: F401 - fixtures
 
 PROGRAM = Path(__file__).parents[2] / "tools" / "fuzz.py"
-SECONDS = os.environ.get("FUZZ_SECONDS", "4")
+SECONDS = os.environ.get("FUZZ_SECONDS", "3")
 needs_atheris = pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None, reason="atheris has no build for this machine"
 )
