@@ -187,6 +187,12 @@ def test_without_preprocess_and_postprocess_a_class_gets_the_document_once_even_
     assert post(replica, "/predict", {"instances": ["c"]}).json() == {"predictions": [[3, "c"]]}
 
 
+def test_an_archive_beside_a_score_file_is_its_data(run, tmp_path):
+    files = {"score__py": ADS, "weights__json": '{"factor": 5}', "other__mar": "no archive"}
+    replica = run(folder(tmp_path / "v", **files)).until_ready()
+    assert post(replica, "/predict", {"instances": [[1]]}).json() == {"predictions": [5]}
+
+
 def test_the_requests_of_warmup_jsonl_are_made_before_ready(run, tmp_path):
     files = {"score__py": ADS, "weights__json": '{"factor": 2}', "warmup__jsonl": "[1, 2]\n"}
     replica = run(folder(tmp_path / "v", **files)).until_ready()

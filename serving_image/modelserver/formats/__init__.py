@@ -11,7 +11,8 @@ from modelserver.rows import Prediction, Rows
 from modelserver.schema import Schema
 from modelserver.settings import Settings
 
-FORMATS = ("saved_model", "torch_archive", "python_predictor")
+# The first that claims a folder has it; an archive of any name claims it last, for beside others it is data.
+FORMATS = ("saved_model", "python_predictor", "torch_archive")
 
 
 class Model(Protocol):
