@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from chalicelib.domain.deployment import FleetState
-from chalicelib.domain.findings import ArtifactFormat, Finding, Verdict
+from chalicelib.domain.findings import ArtifactFormat, Finding, PolicyChange, Verdict
 from chalicelib.domain.rollout import Judgement, Phase, Plan
 from chalicelib.domain.transition import Transition
 from chalicelib.domain.version import SealedFile
@@ -45,6 +45,7 @@ class Drop(Answer):
     verdict: Verdict
     findings: list[Finding]
     missing: list[str]
+    policy: list[PolicyChange]
     schema_: dict[str, Any] | None = Field(alias="schema")
     digest: str | None
     details: dict[str, Any]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.domain.uploads import HANDLER
+
 HERE = Path(__file__).parent
 SCRIPTED = """\
 import sys
@@ -52,7 +54,7 @@ def archives(request):
     """A folder of archives by torch-model-archiver: each a folder with a model.mar."""
 
     def build(folder):
-        (folder / "h.py").write_text("class Echo:\n    def handle(self, data, context):\n        return data\n")
+        (folder / "h.py").write_bytes(HANDLER)
         (folder / "net.py").write_text("class Net:\n    pass\n")
         (folder / "config.yaml").write_text("minWorkers: 1\n")
         (folder / "need.txt").write_text("numpy\n")
@@ -70,7 +72,7 @@ def archives(request):
             *("--config-file", "config.yaml", "--requirements-file", "need.txt", "--extra-files", "config.yaml"),
         )
 
-    recipe = Path(__file__).read_text() + version("torch") + version("torch-model-archiver")
+    recipe = Path(__file__).read_text() + HANDLER.decode() + version("torch") + version("torch-model-archiver")
     return _kept(request, "archives", recipe, build)
 
 

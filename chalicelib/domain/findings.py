@@ -22,6 +22,8 @@ class Verdict(StrEnum):
 class ArtifactFormat(StrEnum):
     SAVED_MODEL = "saved_model"
     TORCH_ARCHIVE = "torch_archive"
+    PYTHON_PREDICTOR = "python_predictor"
+    CONTAINER = "container"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,17 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class PolicyChange:
+    """A finding that the operator's policy made another: what it was, and what it counts as now."""
+
+    code: str
+    where: str
+    message: str
+    was: Severity
+    now: str  # block | warn | allow
+
+
+@dataclass(frozen=True)
 class Report:
     """The judgement of one upload, whole: every finding, what is still missing, and the schema if one is known."""
 
@@ -46,4 +59,5 @@ class Report:
     missing: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None  # {"inputs": {name: {"dtype", "shape"}}, "outputs": …}
     digest: str = ""  # from registration on
+    policy: tuple[PolicyChange, ...] = ()  # what the operator's policy changed
     details: Mapping[str, Any] = field(default_factory=dict)  # framework version, handler, … as read

@@ -1,27 +1,16 @@
 """What the names of an upload's files say before any of them is read."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
-from chalicelib.domain.findings import Finding, Severity
+from chalicelib.domain.findings import Finding
 
 _NAME_BYTES = 255
-_TEMPORARY = (".part", ".tmp", ".filepart", ".crdownload")
+_TEMPORARY = (".part", ".partial", ".tmp", ".filepart", ".crdownload")
 # Files that lie below an artifact's own folders are its data, whatever they are called.
-_NESTED = re.compile(r"(?!assets/|assets\.extra/|variables/).+/(saved_model\.pb|model\.mar)\Z")
-_BESIDE = ("fingerprint.pb", "keras_metadata.pb")  # an exporter writes them beside saved_model.pb
-_ARCHIVED = "torch-model-archiver --model-name model --version 1 --serialized-file FILE --handler HANDLER"
-_LOOSE: Mapping[str, str] = {
-    ".keras": "load it and export a SavedModel: keras.models.load_model(FILE).export(DIR)",
-    ".h5": "load it and export a SavedModel: keras.models.load_model(FILE).export(DIR)",
-    ".pbtxt": "write the binary form, saved_model.pb: tf.saved_model.save(model, DIR)",
-    ".pb": "a frozen graph is no SavedModel: export with tf.saved_model.save(model, DIR)",
-    ".pt": f"put it into an archive: {_ARCHIVED}",
-    ".pth": f"put it into an archive: {_ARCHIVED}",
-    ".ckpt": f"put the model into an archive: {_ARCHIVED}",
-    ".onnx": f"put it into an archive with a handler that runs it: {_ARCHIVED}",
-    ".safetensors": f"put it into an archive with a handler that loads it: {_ARCHIVED}",
-}
+_NESTED = re.compile(
+    r"(?!assets/|assets\.extra/|variables/).+/(saved_model\.pb|model\.mar|score\.py|predictor\.py|container\.yaml)\Z"
+)
 
 
 def layout_findings(paths: Collection[str], *, limit: int) -> tuple[Finding, ...]:
@@ -52,11 +41,6 @@ def depth_findings(paths: Collection[str]) -> tuple[Finding, ...]:
     )
 
 
-def loose_findings(paths: Collection[str]) -> tuple[Finding, ...]:
-    """Return, as warnings, files that are models of a kind that isn't served as it is: an artifact may still come."""
-    return tuple(f for path in sorted(paths) for f in _loose(path))
-
-
 def temporary(paths: Collection[str]) -> tuple[str, ...]:
     """Return files that their client is still writing, by their names."""
     return tuple(f"{path} (still being written by its client)" for path in sorted(paths) if path.endswith(_TEMPORARY))
@@ -68,21 +52,17 @@ def _path_findings(path: str) -> list[Finding]:
     found = []
     if any(p in ("", ".", "..") for p in parts) or "\\" in path or "\0" in path:
         found.append(Finding("illegal_path", path, "a path has no empty part, '.', '..', backslash or NUL", fix))
-    if any(len(p.encode()) > _NAME_BYTES for p in parts):
+    if not _is_unicode(path):
+        found.append(Finding("illegal_path", ascii(path), "a name is no UTF-8 text", "rename it"))
+    elif any(len(p.encode()) > _NAME_BYTES for p in parts):
         found.append(Finding("illegal_path", path[:300], f"a name has more than {_NAME_BYTES} bytes", "shorten it"))
     return found
 
 
+def _is_unicode(path: str) -> bool:
+    """A local file's name may hold bytes that are no text; a key of a store can't."""
+    return not any("\ud800" <= c <= "\udfff" for c in path)
+
+
 def _folders(paths: Collection[str]) -> set[str]:
     return {"/".join(parts[:n]) for parts in (p.split("/") for p in paths) for n in range(1, len(parts))}
-
-
-def _loose(path: str) -> list[Finding]:
-    if path.endswith(".mar") and not _NESTED.match(path):
-        message, fix = "an archive is served only under the name model.mar", _ARCHIVED
-        return [Finding("archive_name", path, message, f"build it under that name: {fix}", Severity.WARNING)]
-    ending = next((e for e in _LOOSE if path.lower().endswith(e) and "/" not in path), None)
-    if ending is None or path in _BESIDE:
-        return []
-    message = f"a {ending} file is not served as it is"
-    return [Finding("not_an_artifact", path, message, _LOOSE[ending], Severity.WARNING)]

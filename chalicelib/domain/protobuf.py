@@ -1,11 +1,12 @@
 """Protobuf's wire format as a stream: fields one by one, big ones skipped, so that memory stays constant."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 _VARINT_BYTES = 10
 _FIXED = {FIXED64: 8, FIXED32: 4}
+_KEYS = 2**32  # a field's key is a 32-bit number; past it readers disagree on which field it is
 BUFFER_LIMIT = 16 * 2**20  # bytes of one field that is held whole
 
 
@@ -13,8 +14,7 @@ class Malformed(Exception):
     """The bytes aren't what they should be: says what, and at which byte."""
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """One field: its number, its wire type, and its value, or its length where a payload follows."""
 
     number: int
@@ -38,12 +38,15 @@ class Wire:
         """
         while self._more(end):
             key = self._varint()
+            if key >= _KEYS:
+                raise Malformed(f"the field before byte {self.position} has no legal number")
             field = Field(key >> 3, key & 7, self._value(key & 7))
             after = self.position + (field.value if field.wire == LENGTH else 0)
             if field.number == 0 or (end is not None and after > end):
                 raise Malformed(f"a field at byte {self.position} doesn't fit its message")
             yield field
-            self._skip(after - self.position)
+            if after > self.position:
+                self._skip(after - self.position)
 
     def inside(self, field: Field) -> Iterator[Field]:
         """Yield the fields of a message that is the payload of a field just met."""
@@ -70,9 +73,15 @@ class Wire:
         return True
 
     def _varint(self) -> int:
+        if self._at < len(self._block) and (byte := self._block[self._at]) < 0x80:  # noqa: PLR2004
+            self._advance(1)
+            return byte
         result = 0
         for n in range(_VARINT_BYTES):
-            byte = self._read(1)[0]
+            if self._at == len(self._block):
+                self._need(1)
+            byte = self._block[self._at]
+            self._advance(1)
             result |= (byte & 0x7F) << (7 * n)
             if byte < 0x80:  # noqa: PLR2004
                 return result & (2**64 - 1)
@@ -86,6 +95,10 @@ class Wire:
         raise Malformed(f"byte {self.position} begins no field (wire type {wire})")
 
     def _read(self, length: int) -> bytes:
+        if self._at + length <= len(self._block):
+            piece = self._block[self._at : self._at + length]
+            self._advance(length)
+            return bytes(piece)
         taken = bytearray()
         while len(taken) < length:
             self._need(length - len(taken))
@@ -119,3 +132,11 @@ def _payload(field: Field, position: int) -> int:
 def signed(value: int) -> int:
     """Read a varint as the signed 64-bit number that int32, int64 and enums are written as."""
     return value - 2**64 if value >= 2**63 else value
+
+
+def text_of(raw: bytes) -> str:
+    """Read a string field, which protobuf wants in UTF-8."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as e:
+        raise Malformed(f"a name isn't UTF-8: {raw[:40]!r}") from e

@@ -1,5 +1,6 @@
 """A report for people and for programs."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -8,6 +9,7 @@ from chalicelib.domain.findings import Finding, Report
 from chalicelib.domain.refs import VersionRef, has_legal_ids
 
 _SHOWN = 300  # characters of what an upload says of itself
+_AS = {"block": "an error", "warn": "a warning", "allow": "nothing"}
 
 
 def ref_of(prefix: str) -> VersionRef | None:
@@ -26,9 +28,24 @@ def as_json(report: Report) -> dict[str, Any]:
         "verdict": report.verdict,
         "findings": [{name: str(value) for name, value in asdict(f).items()} for f in report.findings],
         "missing": list(report.missing),
+        "policy": [{name: str(value) for name, value in asdict(c).items()} for c in report.policy],
         "schema": report.schema,
         "digest": report.digest or None,
         "details": dict(report.details),
+    }
+
+
+def summary(report: Report, shown: int = 20) -> dict[str, Any]:
+    """Return what an event carries of a report: it is small, however much was found."""
+    codes = list(dict.fromkeys(f.code for f in report.findings))
+    counts = Counter(str(f.severity) for f in report.findings)
+    return {
+        "verdict": str(report.verdict),
+        "format": str(report.format) if report.format else None,
+        "errors": counts["error"],
+        "warnings": counts["warning"],
+        "codes": codes[:shown],
+        "changed_by_policy": len(report.policy),
     }
 
 
@@ -43,6 +60,9 @@ def _lines(report: Report) -> Iterator[str]:
     )
     for finding in report.findings:
         yield from _finding(finding)
+    for change in report.policy:
+        was, now = change.was, _AS[change.now]
+        yield f"  policy [{change.code}]: {was} made {now} by the operator: {_printable(change.message)}"
     for what in report.missing:
         yield f"  missing: {_printable(what)}"
     for side, tensors in (report.schema or {}).items():

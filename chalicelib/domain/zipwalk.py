@@ -3,30 +3,89 @@
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
+from chalicelib.domain.ahead import ahead
 from chalicelib.domain.protobuf import BUFFER_LIMIT
 from chalicelib.domain.zipdir import DEFLATED, DESCRIPTOR_FLAG, LOCAL, Directory, Entry, Read, ZipFault
 from chalicelib.domain.zipdir import names_another as _names_another
 from chalicelib.domain.zipdir import resolve64 as _resolve64
 
 _FULL32 = 0xFFFFFFFF
-_PIECE = 2**20  # bytes inflated at once
+_PIECE = 2**21  # bytes inflated at once
+_BATCH = 1_000  # pieces handed to another thread at once
 # A descriptor is told by its length: with or without a signature, with sizes of 32 or of 64 bits.
 _DESCRIPTORS = {12: "<3I", 16: "<4s3I", 20: "<I2Q", 24: "<4sI2Q"}
 
+Piece = tuple[Entry, bytes | None]
 
-def walk(blocks: Iterable[bytes], directory: Directory) -> None:
-    """Check the bytes of an archive against its directory, in one pass; raises ZipFault at the first disagreement."""
-    source = _Source(blocks)
+
+class Sink(Protocol):
+    """Takes the bytes of one entry."""
+
+    def feed(self, piece: bytes) -> None: ...
+
+    def end(self) -> None: ...
+
+
+class _Nowhere:
+    def feed(self, piece: bytes) -> None: ...
+
+    def end(self) -> None: ...
+
+
+NOWHERE: Sink = _Nowhere()
+
+
+def walk(blocks: Iterable[bytes], directory: Directory, visit: Callable[[Entry], Sink] = lambda _: NOWHERE) -> None:
+    """Check the bytes of an archive against its directory, in one pass; raises ZipFault at the first disagreement.
+
+    Reading and inflating runs ahead in a second thread. What `visit` returns for an entry gets its bytes as they come.
+    """
+    for batch in ahead(_batches(_pieces(_Source(blocks), directory))):
+        for entry, piece in batch:
+            if piece is None:
+                checked, sink = _Checked(entry), visit(entry)
+            elif piece:
+                checked.feed(piece)
+                sink.feed(piece)
+            else:
+                checked.end()
+                sink.end()
+
+
+def _pieces(source: "_Source", directory: Directory) -> Iterator[Piece]:
+    """Yield each entry's pieces, after None for its begin and before b"" for its end."""
     ends = [*(e.offset for e in directory.entries), directory.start][1:]
     for entry, end in zip(directory.entries, ends, strict=True):
         if source.position != entry.offset:
             raise ZipFault("hidden_bytes", entry.name, "there are bytes before its header that belong to no entry")
         check_local(source.take, entry)
-        _check_bytes(source.upto(entry.packed), entry)
+        yield entry, None
+        packed = source.upto(entry.packed)
+        pieces = _inflated(packed, entry) if entry.method == DEFLATED else packed
+        yield from ((entry, piece) for piece in pieces if piece)
+        yield entry, b""
         _check_descriptor(source.take(_rest(end - source.position, entry)), entry)
     if source.position != directory.start:
         raise ZipFault("hidden_bytes", "", "there are bytes before its directory that belong to no entry")
+
+
+def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """Yield pieces in lists that are worth handing to another thread; what precedes a fault is handed over first."""
+    batch: list[Piece] = []
+    size = 0
+    try:
+        for piece in pieces:
+            batch.append(piece)
+            size += len(piece[1] or b"")
+            if size >= _PIECE or len(batch) >= _BATCH:
+                yield batch
+                batch, size = [], 0
+    except ZipFault:
+        yield batch
+        raise
+    yield batch
 
 
 def extract(read: Read, entry: Entry, limit: int) -> bytes:
@@ -37,8 +96,13 @@ def extract(read: Read, entry: Entry, limit: int) -> bytes:
         raise ZipFault("too_large", entry.name, f"it takes {entry.packed} bytes, more than {BUFFER_LIMIT}")
     head = _Source([read(entry.offset, LOCAL.size + 2 * 0xFFFF)])
     start = entry.offset + check_local(head.take, entry)
+    packed = [read(start, entry.packed)]
     pieces: list[bytes] = []
-    _check_bytes([read(start, entry.packed)], entry, pieces.append)
+    checked = _Checked(entry)
+    for piece in _inflated(packed, entry) if entry.method == DEFLATED else packed:
+        checked.feed(piece)
+        pieces.append(piece)
+    checked.end()
     return b"".join(pieces)
 
 
@@ -60,17 +124,26 @@ def check_local(take: Callable[[int], bytes], entry: Entry) -> int:
     return LOCAL.size + name_length + extra_length
 
 
-def _check_bytes(packed: Iterable[bytes], entry: Entry, keep: Callable[[bytes], object] = len) -> None:
-    crc, size = 0, 0
-    for piece in _inflated(packed, entry) if entry.method == DEFLATED else packed:
-        crc, size = zlib.crc32(piece, crc), size + len(piece)
-        if size > entry.size:
+class _Checked:
+    """Counts and checks the bytes of one entry as they come."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        self._crc = self._size = 0
+
+    def feed(self, piece: bytes) -> None:
+        entry = self._entry
+        self._crc, self._size = zlib.crc32(piece, self._crc), self._size + len(piece)
+        if self._size > entry.size:
             raise ZipFault("header_mismatch", entry.name, f"it inflates past the {entry.size} bytes that it declares")
-        keep(piece)
-    if size != entry.size:
-        raise ZipFault("header_mismatch", entry.name, f"it inflates to {size} bytes and declares {entry.size}")
-    if crc != entry.crc:
-        raise ZipFault("wrong_crc", entry.name, f"its bytes have CRC {crc:08x} and it declares {entry.crc:08x}")
+
+    def end(self) -> None:
+        entry, crc = self._entry, self._crc
+        if self._size != entry.size:
+            message = f"it inflates to {self._size} bytes and declares {entry.size}"
+            raise ZipFault("header_mismatch", entry.name, message)
+        if crc != entry.crc:
+            raise ZipFault("wrong_crc", entry.name, f"its bytes have CRC {crc:08x} and it declares {entry.crc:08x}")
 
 
 def _inflated(packed: Iterable[bytes], entry: Entry) -> Iterator[bytes]:
@@ -93,10 +166,15 @@ def _inflated(packed: Iterable[bytes], entry: Entry) -> Iterator[bytes]:
 
 def _rest(length: int, entry: Entry) -> int:
     """Return how many bytes lie between an entry's data and what follows; they must be its descriptor or nothing."""
-    legal = _DESCRIPTORS if entry.flags & DESCRIPTOR_FLAG else (0,)
+    legal = _descriptor_lengths(entry) if entry.flags & DESCRIPTOR_FLAG else (0,)
     if length not in legal:
         raise ZipFault("hidden_bytes", entry.name, f"{length} bytes after its data belong to no entry, or overlap one")
     return length
+
+
+def _descriptor_lengths(entry: Entry) -> tuple[int, int]:
+    """Return how long a descriptor may be: Java takes its sizes for 64-bit ones only where they don't fit 32."""
+    return (20, 24) if max(entry.packed, entry.size) > _FULL32 else (12, 16)
 
 
 def _check_descriptor(descriptor: bytes, entry: Entry) -> None:

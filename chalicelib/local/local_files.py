@@ -7,8 +7,9 @@ from pathlib import Path
 
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.findings import Report
-from chalicelib.domain.formats import judge_upload
+from chalicelib.domain.formats import DEFAULTS, Limits, judge_upload
 from chalicelib.domain.objects import StoredObject, Upload
+from chalicelib.domain.policy import NO_POLICY, Policy
 from chalicelib.domain.report_text import ref_of
 from chalicelib.pipeline.audit import BucketReader, audit
 from chalicelib.pipeline.ports import Gone
@@ -52,7 +53,7 @@ class LocalFiles:
         return path
 
 
-def audit_path(path: Path) -> Iterator[Report]:
+def audit_path(path: Path, *, limits: Limits = DEFAULTS, policy: Policy = NO_POLICY) -> Iterator[Report]:
     """Yield a report for a local artifact, or one for each upload of a folder of MODEL_ID/VERSION_ID/ folders.
 
     Raises Rejected where there is nothing.
@@ -63,14 +64,14 @@ def audit_path(path: Path) -> Iterator[Report]:
         )
     keys = [item.key for item in LocalFiles(path).list()]
     if keys and all(key.count("/") > 1 for key in keys):
-        yield from audit(LocalFiles(path))
+        yield from audit(LocalFiles(path), limits=limits, policy=policy)
     else:
-        yield _judge(LocalFiles(path, _prefix(path)))
+        yield _judge(LocalFiles(path, _prefix(path)), limits, policy)
 
 
-def _judge(files: LocalFiles) -> Report:
+def _judge(files: LocalFiles, limits: Limits, policy: Policy) -> Report:
     upload = Upload(files.prefix, tuple(files.list()))
-    return judge_upload(upload, BucketReader(files, upload))
+    return judge_upload(upload, BucketReader(files, upload), limits, policy)
 
 
 def _prefix(path: Path) -> str:

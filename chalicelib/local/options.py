@@ -5,6 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from chalicelib.domain.deploy import Bounds
+from chalicelib.domain.formats.seam import Limits
+from chalicelib.domain.policy import NO_POLICY, Policy
 from chalicelib.local.home import Home
 
 
@@ -27,3 +29,5 @@ class UpOptions:
     keep_warm: timedelta | None = None
     quiet_period: timedelta | None = None
     bounds: Bounds = field(default_factory=Bounds)
+    limits: Limits = field(default_factory=Limits)
+    policy: Policy = NO_POLICY

@@ -128,6 +128,8 @@ class Platform:
             bus=LocalBus(self._home.events, self._show),
             clock=_now,
             bounds=options.bounds,
+            limits=options.limits,
+            policy=options.policy,
             defaults=default_plan(options),
             quiet=Ports.quiet if options.quiet_period is None else options.quiet_period,
         )

@@ -5,8 +5,9 @@ from typing import Protocol
 
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.findings import Finding, Report, Verdict
-from chalicelib.domain.formats import judge_upload
+from chalicelib.domain.formats import DEFAULTS, Limits, judge_upload
 from chalicelib.domain.objects import StoredObject, Upload
+from chalicelib.domain.policy import NO_POLICY, Policy
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.upload import uploads
 
@@ -37,10 +38,12 @@ class BucketReader:
         return self._bucket.stream(self._files[path])
 
 
-def audit(bucket: Readable, prefix: str = "") -> Iterator[Report]:
+def audit(
+    bucket: Readable, prefix: str = "", *, limits: Limits = DEFAULTS, policy: Policy = NO_POLICY
+) -> Iterator[Report]:
     """Yield a report for each upload below a prefix; raises Gone when an object changes while it is read."""
     for upload in uploads(bucket.list(prefix)):
-        yield illegal_name(upload.prefix) or judge_upload(upload, BucketReader(bucket, upload))
+        yield illegal_name(upload.prefix) or judge_upload(upload, BucketReader(bucket, upload), limits, policy)
 
 
 def illegal_name(prefix: str) -> Report | None:

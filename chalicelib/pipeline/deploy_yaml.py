@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import yaml
-
 from chalicelib.domain.deploy import Settled, settle, wishes_from
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.strict_yaml import BadYaml, parse
 from chalicelib.pipeline.ports import Ports
 
 _LARGEST = 65_536  # bytes
@@ -21,8 +20,8 @@ def _mapping(text: str) -> dict[str, Any]:
     if len(text) > _LARGEST:
         raise Rejected(f"deploy.yaml is larger than {_LARGEST} bytes; it holds settings only", code="bad_deploy_yaml")
     try:
-        parsed = yaml.safe_load(text) or {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date or number that is none
+        parsed = parse(text) or {}
+    except BadYaml as error:
         raise Rejected(f"deploy.yaml doesn't parse: {error}; correct the YAML", code="bad_deploy_yaml") from error
     if not isinstance(parsed, dict):
         raise Rejected("deploy.yaml must be a mapping of settings, such as `steps: [5, 50]`", code="bad_deploy_yaml")

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.deployment import Deployment, Running
 from chalicelib.domain.errors import Gone as Gone  # adapters raise it, verbs catch it  # noqa: PLC0414
+from chalicelib.domain.formats.seam import Limits
 from chalicelib.domain.objects import StoredObject
+from chalicelib.domain.policy import NO_POLICY, Policy
 from chalicelib.domain.rollout import Plan
 from chalicelib.domain.traffic import Traffic
 from chalicelib.domain.transition import Transition
@@ -151,4 +153,6 @@ class Ports:
     clock: Clock
     bounds: Bounds
     defaults: Plan = field(default_factory=Plan)  # of a rollout whose drop doesn't say otherwise
+    limits: Limits = field(default_factory=Limits)  # of validation
+    policy: Policy = NO_POLICY  # what the operator makes of its findings
     quiet: timedelta = timedelta(seconds=5)  # since the newest object of an upload

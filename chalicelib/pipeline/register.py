@@ -14,6 +14,7 @@ from chalicelib.domain.findings import Report
 from chalicelib.domain.manifest import parse_manifest
 from chalicelib.domain.objects import StoredObject, Upload
 from chalicelib.domain.refs import MANIFEST, MARKERS, VersionRef
+from chalicelib.domain.report_text import summary
 from chalicelib.domain.version import PART_SIZE, SealedFile, Version, file_digest, version_digest
 from chalicelib.pipeline.open_rollout import open_rollout
 from chalicelib.pipeline.ports import Bucket, Gone, Ports
@@ -121,7 +122,13 @@ def _commit(version: Version, drop: Stored[Drop], ports: Ports) -> None:
     size = sum(f.size for f in version.files)
     message = f"{version.format}, {len(version.files)} files, {size} bytes, {version.digest}"
     told = transition(
-        "version.registered", str(version.ref), message, at=version.registered, once="", digest=version.digest
+        "version.registered",
+        str(version.ref),
+        message,
+        at=version.registered,
+        once="",
+        digest=version.digest,
+        **summary(report),
     )
     ports.registry.commit([Stored(str(version.ref), version).write, registered.write], [told])
     report_drop(replace(registered, revision=registered.revision + 1), ports)

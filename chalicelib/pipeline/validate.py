@@ -15,6 +15,7 @@ from chalicelib.domain.findings import Finding, Report, Severity, Verdict
 from chalicelib.domain.formats import judge_upload
 from chalicelib.domain.objects import Upload
 from chalicelib.domain.refs import MANIFEST, VersionRef, upload_prefix
+from chalicelib.domain.report_text import summary
 from chalicelib.domain.transition import Transition
 from chalicelib.domain.upload import gather, wait_until
 from chalicelib.domain.version import Version
@@ -29,6 +30,7 @@ from chalicelib.pipeline.wakeups import wake_upload
 
 # An upload that isn't whole is looked at again by its next event; this is for when that event gets lost.
 LOOK_AGAIN = timedelta(minutes=1)
+_REASONS = 5  # that an event says
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def _register(kept: Stored[Drop], seen: Seen, ports: Ports) -> None:
     try:
         register(kept, seen.upload, ports)
     except Rejected as error:
-        rejection = _rejection(seen.upload.prefix, error, where=MANIFEST)
+        rejection = _rejected_after_all(kept.value.report, _rejection(seen.upload.prefix, error, where=MANIFEST))
         report_drop(_keep(rejection, replace(seen, drop=kept), ports), ports)
 
 
@@ -100,7 +102,7 @@ def _judge(upload: Upload, ports: Ports) -> Report:
         VersionRef.parse(upload.prefix)
     except Rejected as error:
         return _rejection(upload.prefix, error, where=upload.prefix or "(the bucket's root)")
-    report = judge_upload(upload, BucketReader(ports.drop, upload))
+    report = judge_upload(upload, BucketReader(ports.drop, upload), ports.limits, ports.policy)
     return _with_wishes(report, upload, ports) if report.verdict is Verdict.ACCEPT else report
 
 
@@ -126,7 +128,7 @@ def _with_wishes(report: Report, upload: Upload, ports: Ports) -> Report:
         may_deploy(owner.value.owner if owner else None, ref, wishes.endpoint, ports.bounds)
     except Rejected as error:
         rejection = _rejection(upload.prefix, error, where="deploy.yaml")
-        return replace(rejection, format=report.format, findings=report.findings + rejection.findings)
+        return _rejected_after_all(report, rejection)
     return report
 
 
@@ -144,6 +146,11 @@ def deploy_yaml_of(upload: Upload, ports: Ports) -> str:
 def _rejection(prefix: str, error: Rejected, where: str) -> Report:
     finding = Finding(code=error.code, where=where, message=str(error), fix="correct it and upload again")
     return Report(prefix, Verdict.REJECT, findings=(finding,))
+
+
+def _rejected_after_all(report: Report, rejection: Report) -> Report:
+    """Return an accepting report with the findings of what came after it; what was read stays in it."""
+    return replace(report, verdict=rejection.verdict, findings=report.findings + rejection.findings)
 
 
 _STATUS: Mapping[Verdict, str] = {
@@ -167,11 +174,18 @@ def _told(drop: Drop, before: Stored[Drop] | None) -> list[Transition]:
     """Return what is told to the world of a judgement: that an upload began, and that one was rejected."""
     subject = drop.prefix.removesuffix("/")
     if drop.status == "rejected":
-        reasons = "; ".join(f.message for f in drop.report.findings if f.severity is Severity.ERROR)
-        return [transition("drop.rejected", subject, reasons, at=drop.seen, once=drop.fingerprint)]
+        reasons, about = _reasons(drop.report), summary(drop.report)
+        return [transition("drop.rejected", subject, reasons, at=drop.seen, once=drop.fingerprint, **about)]
     if not before:
         return [transition("drop.seen", subject, "an upload began", at=drop.seen, once=drop.fingerprint)]
     return []
+
+
+def _reasons(report: Report) -> str:
+    """Return why an upload was rejected, short enough for an event; the report has it all."""
+    errors = [f.message for f in report.findings if f.severity is Severity.ERROR]
+    more = [f"and {len(errors) - _REASONS} more"] if len(errors) > _REASONS else []
+    return "; ".join([*errors[:_REASONS], *more])
 
 
 def _tell_change(seen: Seen, version: Version, ports: Ports) -> None:

@@ -50,7 +50,23 @@ class HandlerRows:
         return [HandlerRows([row], self.headers) for row in self.rows]
 
 
-Rows: TypeAlias = TensorRows | HandlerRows
+@dataclass(frozen=True, slots=True, eq=False)
+class DocumentRows:
+    """A whole request as its model takes it: called once, alone, and never row by row."""
+
+    document: Any
+    count: int
+    has_instances: bool  # it came, and is answered, by an instances contract
+
+    @property
+    def key(self) -> Hashable:
+        return id(self)
+
+    def split(self) -> "list[DocumentRows]":
+        return [self]
+
+
+Rows: TypeAlias = TensorRows | HandlerRows | DocumentRows
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def test_what_is_missing_is_named(export):
         missing = judged({p: b for p, b in export.items() if p != gone}).missing
         assert any(gone[: gone.find("-of-")] in m or "variables.data-" in m for m in missing)
     assert judged({p: b for p, b in export.items() if p != "saved_model.pb"}).missing == (
-        "an artifact: saved_model.pb or model.mar",
+        "an artifact: saved_model.pb, model.mar, score.py or predictor.py",
     )
 
 

@@ -13,7 +13,13 @@ from chalicelib.domain.objects import StoredObject, Upload
 
 PREFIX = "digits/1/"
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
-HANDLER = b"class Echo:\n    def handle(self, data, context):\n        return data\n"
+HANDLER = b"""\
+class Echo:
+    def initialize(self, context): ...
+
+    def handle(self, data, context):
+        return data
+"""
 
 
 class Memory:

@@ -74,6 +74,22 @@ def test_a_broken_archive_is_rejected_with_what_to_do(tmp_path, broken):
     assert (ended.exit_code, "fix:" in ended.stdout) == (1, True)
 
 
+def test_an_artifact_is_judged_by_the_operators_policy(tmp_path):
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "score.py").write_text("def load_model(): ...\ndef predict(data): ...\n")
+    (tmp_path / "rules.yaml").write_text("validation: {policy: {no_environment: block}}")
+    (tmp_path / "wrong.yaml").write_text("validation: {policy: {wrong_crc: allow}}")
+    assert run(tmp_path, "validate", str(tmp_path / "v")).exit_code == 0
+    blocked = run(tmp_path, "validate", str(tmp_path / "v"), "--bounds", str(tmp_path / "rules.yaml"), "--json")
+    assert (blocked.exit_code, lines(blocked.stdout)[0]["policy"][0]["now"]) == (1, "block")
+    refused = modeldrop("validate", str(tmp_path / "v"), "--bounds", str(tmp_path / "wrong.yaml"))
+    assert (refused.returncode, "wrong_crc always blocks" in refused.stderr, "Traceback" in refused.stderr) == (
+        1,
+        True,
+        False,
+    )
+
+
 def test_half_an_export_is_incomplete(tmp_path):
     (tmp_path / "variables").mkdir()
     (tmp_path / "variables" / "variables.index").write_bytes(b"x")

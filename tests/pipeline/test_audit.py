@@ -96,7 +96,7 @@ def test_a_single_archive_is_judged_by_itself_and_by_its_name(tmp_path):
     (good,) = audit_path(tmp_path / "model.mar")
     (misnamed,) = audit_path(tmp_path / "digits.mar")
     assert good.verdict is Verdict.ACCEPT
-    assert (misnamed.verdict, misnamed.findings[0].code) == (Verdict.INCOMPLETE, "archive_name")
+    assert (misnamed.verdict, misnamed.findings[0].code) == (Verdict.REJECT, "archive_name")
 
 
 def test_an_export_one_folder_too_deep_is_told_to_be_so(tmp_path):

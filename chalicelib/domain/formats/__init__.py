@@ -3,34 +3,43 @@
 from dataclasses import replace
 
 from chalicelib.domain.errors import Rejected
-from chalicelib.domain.findings import Finding, Report, Severity, Verdict
-from chalicelib.domain.formats import saved_model, torch_archive
+from chalicelib.domain.findings import Finding, Report, Severity
+from chalicelib.domain.formats import container, python_predictor, saved_model, torch_archive
 from chalicelib.domain.formats.seam import Format, Judgement, Limits, Reader
-from chalicelib.domain.layout import depth_findings, layout_findings, loose_findings, temporary
+from chalicelib.domain.impostors import HEAD, impostor
+from chalicelib.domain.layout import depth_findings, layout_findings, temporary
+from chalicelib.domain.loose import loose_findings
 from chalicelib.domain.manifest import awaited, parse_manifest, unlisted
 from chalicelib.domain.objects import Upload
+from chalicelib.domain.policy import NO_POLICY, Policy, apply, verdict_of
 from chalicelib.domain.refs import MANIFEST
 
 __all__ = ["DEFAULTS", "FORMATS", "Format", "Judgement", "Limits", "Reader", "judge_upload"]
 
-FORMATS: tuple[Format, ...] = (saved_model.FORMAT, torch_archive.FORMAT)
+FORMATS: tuple[Format, ...] = (saved_model.FORMAT, torch_archive.FORMAT, python_predictor.FORMAT, container.FORMAT)
 DEFAULTS = Limits()
-_ARTIFACTS = " or ".join(f.artifact for f in FORMATS)
+_PAGE = 2**16  # bytes: a pointer or an error page is smaller
+_LOOKED_AT = 64  # files whose beginnings are read to tell them from pointers and pages
+_ARTIFACTS = ", ".join(f.artifact for f in FORMATS if f is not container.FORMAT)
 _REWRITE = "write it with `modeldrop push`, last, or remove it"
 
 
-def judge_upload(upload: Upload, reader: Reader, limits: Limits = DEFAULTS) -> Report:
+def judge_upload(upload: Upload, reader: Reader, limits: Limits = DEFAULTS, policy: Policy = NO_POLICY) -> Report:
     """Judge an upload as it lies there now: accept, reject with every finding, or incomplete with what is missing.
 
     Whether it has been quiet for long enough is asked before (`upload.wait_until`). Reads raise what the reader raises.
     """
+    return apply(policy, _judged(upload, reader, replace(limits, tolerated=policy.tolerated)))
+
+
+def _judged(upload: Upload, reader: Reader, limits: Limits) -> Report:
     layout = layout_findings(upload.paths, limit=limits.objects)
     if layout:
         return _report(upload, None, Judgement(layout))
     found = [f for f in FORMATS if f.recognises(upload.paths)]
     only = found[0] if len(found) == 1 else None
     declared = _declared(upload, reader, limits)
-    if declared is not None and (declared.missing or _rejects(declared)):
+    if declared is not None and (declared.missing or limits.stops(declared.findings)):
         return _report(upload, only, declared)
     judgement = _judge(found, upload, reader, limits)
     whole = _still_arriving(judgement, upload) if declared is None else _all_here(judgement, declared)
@@ -40,7 +49,7 @@ def judge_upload(upload: Upload, reader: Reader, limits: Limits = DEFAULTS) -> R
 def _judge(found: list[Format], upload: Upload, reader: Reader, limits: Limits) -> Judgement:
     match found:
         case [one]:
-            return one.judge(upload, reader, limits)
+            return _judge_one(one, upload, reader, limits)
         case []:
             return _without_artifact(upload)
     names = " and ".join(f.artifact for f in found)
@@ -48,9 +57,30 @@ def _judge(found: list[Format], upload: Upload, reader: Reader, limits: Limits) 
     return Judgement((Finding("two_artifacts", "", f"it holds {names}; a version is one artifact", fix),))
 
 
+def _judge_one(one: Format, upload: Upload, reader: Reader, limits: Limits) -> Judgement:
+    """Judge by its format what is a file of that format at all."""
+    wrong = _impostors(one.is_made_by, upload, reader)
+    also = _impostors(one.also, upload, reader)
+    if wrong:
+        return Judgement(wrong + also)
+    judgement = one.judge(upload, reader, limits)
+    named = {f.where for f in also}
+    return replace(judgement, findings=also + tuple(f for f in judgement.findings if f.where not in named))
+
+
+def _impostors(names: tuple[str, ...], upload: Upload, reader: Reader) -> tuple[Finding, ...]:
+    """Return those of the named files, and of those below named folders, that are something else."""
+    folders = tuple(n for n in names if n.endswith("/"))
+    files = [(p, f.size) for p, f in sorted(upload.paths.items()) if p in names or (p.startswith(folders) and f.size)]
+    small = [(p, size) for p, size in files if size <= _PAGE or p in names]
+    found = (impostor(path, size, reader.read(path, 0, min(size, HEAD))) for path, size in small[:_LOOKED_AT])
+    return tuple(f for f in found if f is not None)
+
+
 def _without_artifact(upload: Upload) -> Judgement:
-    findings = depth_findings(upload.paths) + loose_findings(upload.paths)
-    return Judgement(findings, missing=(f"an artifact: {_ARTIFACTS}",))
+    """What a client still writes may be the artifact: until then nothing else is held against the upload."""
+    loose = () if temporary(upload.paths) else loose_findings(upload.paths)
+    return Judgement(depth_findings(upload.paths) or loose, missing=(f"an artifact: {_ARTIFACTS}",))
 
 
 def _declared(upload: Upload, reader: Reader, limits: Limits) -> Judgement | None:
@@ -89,15 +119,10 @@ def _all_here(judgement: Judgement, declared: Judgement) -> Judgement:
     return replace(judgement, findings=judgement.findings + absent + declared.findings, missing=())
 
 
-def _rejects(judgement: Judgement) -> bool:
-    return any(f.severity is Severity.ERROR for f in judgement.findings)
-
-
 def _report(upload: Upload, of: Format | None, judgement: Judgement) -> Report:
-    waiting = Verdict.INCOMPLETE if judgement.missing else Verdict.ACCEPT
     return Report(
         prefix=upload.prefix,
-        verdict=Verdict.REJECT if _rejects(judgement) else waiting,
+        verdict=verdict_of(judgement.findings, judgement.missing),
         format=of.name if of else None,
         findings=judgement.findings,
         missing=judgement.missing,

@@ -2,8 +2,8 @@
 
 import ast
 import re
-import warnings
-from collections.abc import Iterator, Sequence
+
+from chalicelib.domain.formats.python_source import BadSource, read_module
 
 OWN = ("image_classifier", "image_segmenter", "object_detector", "text_classifier", "base_handler")
 # Whatever import_module finds as one module; a dot would make it a package.
@@ -20,12 +20,9 @@ def parse_handler(name: str) -> tuple[str, str] | None:
 def why_not(source: bytes, function: str) -> str | None:
     """Return why TorchServe would find no handler in a module; None when it would."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # a handler's own escapes are no concern here
-            statements = list(_at_module_level(ast.parse(source).body))
-    except SyntaxError as e:
-        return f"it doesn't parse: line {e.lineno}: {e.msg}"
-    except (ValueError, RecursionError, MemoryError) as e:
-        return f"it doesn't parse: {e}"
+        statements = read_module(source).statements
+    except BadSource as e:
+        return str(e)
     if any(function in _bound(s) for s in statements):
         return None
     classes = [s for s in statements if isinstance(s, ast.ClassDef)]
@@ -33,17 +30,6 @@ def why_not(source: bytes, function: str) -> str | None:
         names = ", ".join(c.name for c in classes) or "none"
         return f"it must define {function!r} or exactly one class; its classes: {names}"
     return None if _handles(classes[0]) else f"its class {classes[0].name} has no {_HANDLE!r} and inherits none"
-
-
-def _at_module_level(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements that run when the module is imported, also those in `if`, `try`, `with` and loops."""
-    for statement in body:
-        yield statement
-        if isinstance(statement, ast.If | ast.For | ast.While | ast.With | ast.Try):
-            for field in ("body", "orelse", "finalbody"):
-                yield from _at_module_level(getattr(statement, field, []))
-            for branch in getattr(statement, "handlers", []):
-                yield from _at_module_level(branch.body)
 
 
 def _bound(statement: ast.stmt) -> set[str]:

@@ -1,10 +1,20 @@
 """A TensorFlow SavedModel at the root of a version: what must be there, and what must be in it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from chalicelib.domain.findings import ArtifactFormat, Finding
-from chalicelib.domain.formats.checkpoint import INDEX, Shard, missing_shards, read_index
+from chalicelib.domain.formats.checkpoint import (
+    INDEX,
+    Index,
+    Shard,
+    is_damaged,
+    missing_shards,
+    read_index,
+    stray_shards,
+)
+from chalicelib.domain.formats.graph_ops import op_findings
+from chalicelib.domain.formats.graph_pb import node_of
 from chalicelib.domain.formats.saved_model_pb import MetaGraph, Signature, Tensor, read_saved_model
 from chalicelib.domain.formats.seam import Format, Judgement, Limits, Reader
 from chalicelib.domain.objects import Upload
@@ -13,6 +23,11 @@ from chalicelib.domain.protobuf import Malformed
 ARTIFACT = "saved_model.pb"
 _SIGNATURE = "serving_default"
 _EXPORT = "export it again with model.export(DIR) or tf.saved_model.save(model, DIR, signatures=…)"
+
+_NAME_BYTES = 255  # of a file's name; a longer one can't be uploaded
+_DEPTH = 20  # folders of an asset
+_SHOWN = 100  # characters of what the file says of itself
+_SAME_EXPORT = "upload variables.index and all shards of the same export again"
 
 
 def recognises(paths: Collection[str]) -> bool:
@@ -36,7 +51,7 @@ def judge(upload: Upload, reader: Reader, limits: Limits) -> Judgement:
 
 def _judge_graph(graph: MetaGraph, upload: Upload, reader: Reader, limits: Limits) -> Judgement:
     signature = graph.signatures.get(_SIGNATURE)
-    findings = _signature_findings(signature, graph) + _asset_findings(graph)
+    findings = _signature_findings(signature, graph) + _asset_findings(graph) + op_findings(graph)
     missing, wrong = _variables(upload, reader, limits) if graph.saves_variables else ((), ())
     return Judgement(
         findings=findings + wrong,
@@ -53,7 +68,7 @@ def _served(graphs: tuple[MetaGraph, ...]) -> MetaGraph | Finding:
     if len(exact or near) == 1:
         return (exact or near)[0]
     tags = "; ".join(", ".join(sorted(g.tags)) or "no tag" for g in graphs) or "no graph at all"
-    message = f"one graph must be tagged 'serve'; this file has: {tags}"
+    message = f"one graph must be tagged 'serve'; this file has: {tags[:_SHOWN]}"
     return _bad(f"{ARTIFACT}: tags", "no_serve_tag", message)
 
 
@@ -61,25 +76,44 @@ def _signature_findings(signature: Signature | None, graph: MetaGraph) -> tuple[
     where = f"{ARTIFACT}: signatures"
     if signature is None:
         others = ", ".join(sorted(graph.signatures)) or "none"
-        return (_bad(where, "no_serving_default", f"there is no signature {_SIGNATURE!r}; there is: {others}"),)
+        return (
+            _bad(where, "no_serving_default", f"there is no signature {_SIGNATURE!r}; there is: {others[:_SHOWN]}"),
+        )
     lacking = [side for side in ("inputs", "outputs") if not getattr(signature, side)]
-    return tuple(_bad(where, "no_serving_default", f"{_SIGNATURE!r} has no {side}") for side in lacking)
+    empty = tuple(_bad(where, "no_serving_default", f"{_SIGNATURE!r} has no {side}") for side in lacking)
+    return empty + tuple(_missing_tensors(signature, graph))
+
+
+def _missing_tensors(signature: Signature, graph: MetaGraph) -> Iterator[Finding]:
+    for side, tensors in (("inputs", signature.inputs), ("outputs", signature.outputs)):
+        for key, tensor in tensors.items():
+            for name in tensor.names:
+                if node_of(name) not in graph.graph.nodes:
+                    where = f"{ARTIFACT}: signatures: {_SIGNATURE}: {side}: {key[:_SHOWN]}"
+                    yield _bad(where, "missing_tensor", f"the graph has no tensor {name[:_SHOWN]!r}")
 
 
 def _asset_findings(graph: MetaGraph) -> tuple[Finding, ...]:
     return tuple(
-        _bad(f"{ARTIFACT}: assets", "illegal_path", f"the asset {name[:200]!r} lies outside assets/")
-        for name in graph.assets
-        if not _stays_inside(name)
+        _bad(
+            f"{ARTIFACT}: assets",
+            "illegal_path",
+            f"the asset {asset.file[:_SHOWN]!r} lies outside assets/, or is no file's name",
+        )
+        for asset in graph.assets
+        if not _stays_inside(asset.file)
     )
 
 
 def _asset_paths(graph: MetaGraph) -> tuple[str, ...]:
-    return tuple(f"assets/{name}" for name in dict.fromkeys(graph.assets) if _stays_inside(name))
+    files = dict.fromkeys(asset.file for asset in graph.assets)
+    return tuple(f"assets/{name}" for name in files if _stays_inside(name))
 
 
 def _stays_inside(name: str) -> bool:
-    return all(part not in ("", ".", "..") for part in name.split("/")) and "\\" not in name and "\0" not in name
+    parts = name.split("/")
+    is_legal = all(part not in ("", ".", "..") and len(part.encode()) <= _NAME_BYTES for part in parts)
+    return is_legal and len(parts) <= _DEPTH and "\\" not in name and "\0" not in name
 
 
 def _variables(upload: Upload, reader: Reader, limits: Limits) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
@@ -91,24 +125,31 @@ def _variables(upload: Upload, reader: Reader, limits: Limits) -> tuple[tuple[st
         message = f"it has {index.size} bytes, more than {limits.index}"
         return (), (_bad(INDEX, "bad_variables_index", message),)
     try:
-        shards = read_index(reader.read(INDEX, 0, index.size))
+        found = read_index(reader.read(INDEX, 0, index.size))
     except Malformed as e:
         return (), (_bad(INDEX, "bad_variables_index", f"it is no index of variables: {e}"),)
-    return missing_shards(shards, upload.paths), _shard_findings(shards, upload)
+    wrong = (*_shard_findings(found.shards, upload), *_damaged(found, upload, reader))
+    return missing_shards(found.shards, upload.paths), wrong
 
 
-def _shard_findings(shards: tuple[Shard, ...], upload: Upload) -> tuple[Finding, ...]:
+def _damaged(index: Index, upload: Upload, reader: Reader) -> Iterator[Finding]:
+    """Compare the checksums of a few small tensors in shards of the right length; the rest is for the replica."""
+    whole = {s.path for s in index.shards if s.path in upload.paths and upload.paths[s.path].size == s.size}
+    for sample in index.samples:
+        if sample.path in whole and is_damaged(sample, reader.read(sample.path, sample.start, sample.size)):
+            message = f"the bytes of the variable {sample.name!r} don't have the checksum that variables.index says"
+            yield Finding("bad_checksum", sample.path, message, _SAME_EXPORT)
+
+
+def _shard_findings(shards: tuple[Shard, ...], upload: Upload) -> Iterator[Finding]:
     present = upload.paths
-    return tuple(
-        Finding(
-            "shard_too_long",
-            s.path,
-            f"it has {present[s.path].size} bytes; variables.index says {s.size}: they are of two exports",
-            "upload variables.index and all shards of the same export again",
-        )
-        for s in shards
-        if s.path in present and present[s.path].size > s.size
-    )
+    for s in shards:
+        if s.path in present and present[s.path].size > s.size:
+            message = f"it has {present[s.path].size} bytes; variables.index says {s.size}: they are of two exports"
+            yield Finding("shard_too_long", s.path, message, _SAME_EXPORT)
+    for path in stray_shards(shards, present):
+        message = f"variables.index names {len(shards)} shards, and this is none of them: it is of another export"
+        yield Finding("stray_shard", path, message, f"remove it, or {_SAME_EXPORT}")
 
 
 def _schema(signature: Signature) -> Mapping[str, Any]:
@@ -124,4 +165,4 @@ def _bad(where: str, code: str, message: str) -> Finding:
     return Finding(code, where, message, _EXPORT)
 
 
-FORMAT = Format(ArtifactFormat.SAVED_MODEL, ARTIFACT, recognises, judge)
+FORMAT = Format(ArtifactFormat.SAVED_MODEL, ARTIFACT, recognises, judge, also=(INDEX, "variables/"))

@@ -1,20 +1,21 @@
 """A TorchServe archive, `model.mar`: a zip with one reading, a manifest, and a handler that can be found."""
 
-import json
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 
 from chalicelib.domain.findings import ArtifactFormat, Finding
-from chalicelib.domain.formats.handler import OWN, parse_handler, why_not
+from chalicelib.domain.formats.mar_manifest import CONFIG, MANIFEST, REQUIREMENTS, field_findings, parse
+from chalicelib.domain.formats.mar_texts import config_findings, handler_findings, requirement_findings
+from chalicelib.domain.formats.members import File
 from chalicelib.domain.formats.seam import Format, Judgement, Limits, Reader
+from chalicelib.domain.formats.torch_zip import Budget
 from chalicelib.domain.objects import Upload
 from chalicelib.domain.zipdir import Directory, Entry, ZipFault, directory_findings, read_directory
-from chalicelib.domain.zipwalk import extract, walk
+from chalicelib.domain.zipwalk import NOWHERE, Sink, extract, walk
 
 ARTIFACT = "model.mar"
-_MANIFEST = "MAR-INF/MANIFEST.json"
-_ARCHIVER = "torch-model-archiver --model-name model --handler FILE --version VERSION …"
-_NAMED = ("serializedFile", "modelFile", "requirementsFile", "configFile")
+_DEFAULT = "torch-model-archiver --model-name model --archive-format default …"
+_HEAD = 512
 
 Extract = Callable[[Entry], bytes]
 
@@ -24,97 +25,94 @@ def recognises(paths: Collection[str]) -> bool:
 
 
 def judge(upload: Upload, reader: Reader, limits: Limits) -> Judgement:
-    """Judge directory, manifest and handler by ranged reads, then every byte in one pass unless those reject it."""
+    """Judge directory, manifest and texts by ranged reads, then every byte in one pass unless those reject it."""
     size = upload.paths[ARTIFACT].size
-    if size == 0:
-        return Judgement((Finding("empty_file", ARTIFACT, "it has no bytes", f"build it: {_ARCHIVER}"),))
 
     def read(start: int, length: int) -> bytes:
         return reader.read(ARTIFACT, start, max(0, min(length, size - start)))
 
+    other = _other_form(read(0, _HEAD), size)
+    if other:
+        return Judgement((other,))
     try:
         directory = read_directory(read, size, entries_limit=limits.entries)
-        findings = directory_findings(directory, expanded=limits.expanded, ratio=limits.ratio)
-        if findings:
-            return Judgement(_in_archive(findings))
-        judgement = _judge_contents(directory, lambda entry: extract(read, entry, limits.source))
-        if not judgement.findings:
-            walk(reader.stream(ARTIFACT), directory)
+        shown = directory_findings(directory, expanded=limits.expanded, ratio=limits.ratio)
+        if limits.stops(shown):
+            return Judgement(_in_archive(shown))
+        judgement = _judge_texts(directory, lambda entry: extract(read, entry, limits.source))
     except ZipFault as fault:
         return Judgement(_in_archive((fault.finding,)))
-    return judgement
+    judgement = replace(judgement, findings=_in_archive(shown + judgement.findings))
+    if limits.stops(judgement.findings):
+        return judgement
+    return replace(judgement, findings=judgement.findings + _in_archive(_walked(reader, directory, limits)))
 
 
-def _judge_contents(directory: Directory, take: Extract) -> Judgement:
+def _other_form(head: bytes, size: int) -> Finding | None:
+    """Return what the archiver's other forms, and no bytes at all, are rejected with."""
+    if size == 0:
+        return Finding("empty_file", ARTIFACT, "it has no bytes", f"build it: {_DEFAULT}")
+    if head.startswith(b"\x1f\x8b") or head[257:262] == b"ustar":
+        message = "it is a tar, which --archive-format tgz writes; an archive is a zip here"
+        return Finding("archive_form", ARTIFACT, message, f"build it again: {_DEFAULT}")
+    return None
+
+
+def _judge_texts(directory: Directory, take: Extract) -> Judgement:
+    """Judge the manifest and the texts that it names."""
     files = {e.name: e for e in directory.entries if not e.is_folder}
-    if _MANIFEST not in files:
-        return Judgement((_bad("no_manifest", _MANIFEST, "the archive has no such entry"),))
-    manifest = _parse(take(files[_MANIFEST]))
+    if MANIFEST not in files:
+        return Judgement((Finding("no_manifest", MANIFEST, _no_manifest(files), f"build it: {_DEFAULT}"),))
+    manifest = parse(take(files[MANIFEST]))
     if isinstance(manifest, Finding):
         return Judgement((manifest,))
     model = manifest["model"]
-    findings = (*_name_findings(model), *_file_findings(model, files), *_handler_findings(model, files, take))
-    details = {"handler": model.get("handler"), "archiver": manifest.get("archiverVersion"), "entries": len(files)}
-    return Judgement(findings, details=details)
+    texts: dict[str, Callable[[bytes], tuple[Finding, ...]]] = {
+        CONFIG: lambda text: config_findings(model[CONFIG], text),
+        REQUIREMENTS: lambda text: requirement_findings(model[REQUIREMENTS], text),
+    }
+    findings = field_findings(manifest, files) + handler_findings(model, files, take)
+    for field, judged in texts.items():
+        if isinstance(model.get(field), str) and model[field] in files:
+            findings += judged(take(files[model[field]]))
+    details = {"handler": _shown(model.get("handler")), "archiver": _shown(manifest.get("archiverVersion"))}
+    return Judgement(findings, details={**details, "entries": len(files)})
 
 
-def _parse(text: bytes) -> dict[str, Any] | Finding:
-    """Return the manifest, whose `model` is an object then."""
+def _no_manifest(files: Collection[str]) -> str:
+    alike = next((name for name in sorted(files) if name.lower().endswith(MANIFEST.lower())), None)
+    return f"the archive has no such entry, but {alike[:100]!r}" if alike else "the archive has no such entry"
+
+
+def _shown(value: object) -> str | None:
+    return value[:100] if isinstance(value, str) else None
+
+
+def _walked(reader: Reader, directory: Directory, limits: Limits) -> tuple[Finding, ...]:
+    """Return what every byte of the archive shows, read once."""
+    budget = Budget(limits.entries, limits.expanded, limits.ratio)
+    seen: list[File] = []
+
+    def visit(entry: Entry) -> Sink:
+        if entry.is_folder:
+            return NOWHERE
+        seen.append(File(entry.name, budget))
+        return seen[-1]
+
     try:
-        manifest = json.loads(text, object_pairs_hook=_without_repeats)
-    except (ValueError, RecursionError) as e:
-        return _bad("bad_manifest", _MANIFEST, f"it is no JSON document: {e}")
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("model"), dict):
-        return _bad("bad_manifest", _MANIFEST, "it must be an object with an object 'model'")
-    return manifest
+        walk(reader.stream(ARTIFACT), directory, visit)
+    except ZipFault as fault:
+        return (*_of(seen), fault.finding)
+    return tuple(_of(seen))
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
-    return found
-
-
-def _name_findings(model: Mapping[str, Any]) -> tuple[Finding, ...]:
-    name = model.get("modelName")
-    if name == "model":
-        return ()
-    shown = repr(name)[:100]
-    return (_bad("archive_name", f"{_MANIFEST}: model.modelName", f"it must be 'model' and is {shown}"),)
-
-
-def _file_findings(model: Mapping[str, Any], files: Mapping[str, Entry]) -> tuple[Finding, ...]:
-    return tuple(
-        _bad("missing_file", f"{_MANIFEST}: model.{field}", f"{str(model[field])[:200]!r} isn't in the archive")
-        for field in _NAMED
-        if model.get(field) and (not isinstance(model[field], str) or model[field] not in files)
-    )
-
-
-def _handler_findings(model: Mapping[str, Any], files: Mapping[str, Entry], take: Extract) -> tuple[Finding, ...]:
-    where, name = f"{_MANIFEST}: model.handler", model.get("handler")
-    if not isinstance(name, str) or not name:
-        return (_bad("no_handler", where, "the manifest names no handler"),)
-    parsed = parse_handler(name)
-    if parsed is not None and parsed[0] in files:
-        reason = why_not(take(files[parsed[0]]), parsed[1])
-        return () if reason is None else (_bad("bad_handler", parsed[0], reason),)
-    if name in OWN:
-        return ()
-    message = f"{name[:100]!r} is neither a file of the archive nor one of {', '.join(OWN)}"
-    return (_bad("no_handler", where, message),)
+def _of(files: list[File]) -> Iterator[Finding]:
+    for file in files:
+        yield from file.findings()
 
 
 def _in_archive(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    return tuple(
-        Finding(f.code, f"{ARTIFACT}: {f.where}" if f.where else ARTIFACT, f.message, f.fix, f.severity)
-        for f in findings
-    )
-
-
-def _bad(code: str, where: str, message: str) -> Finding:
-    return Finding(code, f"{ARTIFACT}: {where}", message, f"build it again: {_ARCHIVER}")
+    return tuple(replace(f, where=f"{ARTIFACT}: {f.where}" if f.where else ARTIFACT) for f in findings)
 
 
 FORMAT = Format(ArtifactFormat.TORCH_ARCHIVE, ARTIFACT, recognises, judge)

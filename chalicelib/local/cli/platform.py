@@ -33,14 +33,15 @@ def up(
     min_requests: Annotated[int | None, typer.Option(min=1, help="Canary requests that a step needs.")] = None,
     keep_warm: Annotated[float | None, typer.Option(min=0, help="Seconds that the previous version stays.")] = None,
     quiet_period: Annotated[float | None, typer.Option(min=0, help="Seconds without a new file.")] = None,
-    bounds: Annotated[Path | None, typer.Option(help="YAML file: what a drop's deploy.yaml may ask for.")] = None,
+    bounds: Annotated[Path | None, typer.Option(help="YAML file: the operator's bounds and validation.")] = None,
 ) -> None:
     """Run the platform in the foreground; Ctrl-C drains and stops everything."""
     _check(store, cert, key_file)
-    from chalicelib.local.bounds_file import read_bounds  # noqa: PLC0415 - pydantic
+    from chalicelib.local.bounds_file import OperatorFile, read_operator_file  # noqa: PLC0415 - pydantic
     from chalicelib.local.options import UpOptions  # noqa: PLC0415 - pydantic
     from chalicelib.local.platform import run  # noqa: PLC0415 - loads servers and stores
 
+    said = read_operator_file(bounds) if bounds else OperatorFile()
     options = UpOptions(
         home=context.obj.home,
         store=store if store in _STORES else "minio",
@@ -55,7 +56,9 @@ def up(
         min_requests=min_requests,
         keep_warm=_seconds(keep_warm),
         quiet_period=_seconds(quiet_period),
-        **({"bounds": read_bounds(bounds)} if bounds else {}),
+        bounds=said.bounds,
+        limits=said.limits,
+        policy=said.policy,
     )
     with _one_line():
         run(options)

@@ -11,7 +11,8 @@ from modelserver.rows import Prediction, Rows
 from modelserver.schema import Schema
 from modelserver.settings import Settings
 
-FORMATS = ("saved_model", "torch_archive")
+# The first that claims a folder has it; an archive of any name claims it last, for beside others it is data.
+FORMATS = ("saved_model", "python_predictor", "torch_archive")
 
 
 class Model(Protocol):
@@ -23,6 +24,8 @@ class Model(Protocol):
     max_batch: int | None
     # TorchServe's contract: one row a request. Without it a native route takes instances.
     takes_native_rows: bool
+    # OCI's contract: any JSON document, answered by whatever the model returns.
+    takes_documents: bool
     # Whether its calls only compute, so that short ones may run on the loop's own thread.
     only_computes: bool
 
@@ -57,4 +60,4 @@ def load(settings: Settings, scratch: Path) -> Model:
         format_: Format = module
         if format_.claims(folder):
             return format_.load(folder, settings, scratch)
-    raise LoadError(f"{folder} holds neither saved_model.pb nor a .mar archive")
+    raise LoadError(f"{folder} holds neither saved_model.pb nor a .mar archive, score.py or predictor.py")

@@ -57,6 +57,7 @@ class SavedModel:
     format = "saved_model"
     max_batch: int | None = None
     takes_native_rows = False
+    takes_documents = False
     only_computes = True
 
     def __init__(self, tf: Any, root: Any, device: str) -> None:

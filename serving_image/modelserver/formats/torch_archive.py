@@ -72,6 +72,7 @@ class HandledModel:
     format = "torch_archive"
     schema: Schema | None = None
     takes_native_rows = True
+    takes_documents = False
     only_computes = False
 
     def __init__(self, archive: Archive, handler: Handler, settings: Settings, device: str) -> None:

@@ -57,6 +57,7 @@ class TorchScript:
     max_batch: int | None = None
     schema: Schema | None = None
     takes_native_rows = True
+    takes_documents = False
     only_computes = True
 
     def __init__(self, torch: Any, module: Any, device: str) -> None:

@@ -1,0 +1,91 @@
+"""Run as a program: export SavedModels of many kinds of operations, each into a folder of its own below argv[1]."""
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+V1 = tf.compat.v1
+OUT = Path(sys.argv[1])
+keras.utils.set_random_seed(0)
+TEXT = tf.TensorSpec([None], tf.string, name="text")
+NUMBERS = tf.TensorSpec([None, 3], tf.float32, name="x")
+
+
+def keras_export(name, *stack, shape, dtype="float32"):
+    model = keras.Sequential([keras.layers.Input(shape, dtype=dtype), *stack])
+    model.export(OUT / name, verbose=False)
+
+
+def serving(name, spec, answer, **beside):
+    """Export a module that serves `answer`; `beside` are functions that it has too, in no signature."""
+    module = tf.Module()
+    module.served = tf.function(lambda value: {"y": answer(value)}, input_signature=[spec])
+    for other, how in beside.items():
+        setattr(module, other, tf.function(how, input_signature=[spec]))
+    tf.saved_model.save(module, OUT / name, signatures={"serving_default": module.served})
+
+
+def sharded():
+    """Save two variables in a shard each, as a trainer on two devices does."""
+    with tf.Graph().as_default() as graph:
+        with tf.device("/cpu:0"):
+            x = V1.placeholder(tf.float32, [None, 2], name="x")
+            one = V1.get_variable("one", initializer=[[1.0], [2.0]], use_resource=True)
+        with tf.device("/cpu:1"):
+            two = V1.get_variable("two", initializer=[3.0], use_resource=True)
+        y = tf.matmul(x, one) + two
+        with V1.Session(graph=graph, config=V1.ConfigProto(device_count={"CPU": 2})) as session:
+            session.run(V1.global_variables_initializer())
+            signature = V1.saved_model.predict_signature_def({"x": x}, {"y": y})
+            builder = V1.saved_model.Builder(str(OUT / "two_shards"))
+            builder.add_meta_graph_and_variables(
+                session,
+                ["serve"],
+                signature_def_map={"serving_default": signature},
+                saver=V1.train.Saver(sharded=True),
+                clear_devices=True,
+            )
+            builder.save()
+
+
+def loop(x):
+    return tf.while_loop(lambda n, _: n < 3, lambda n, v: (n + 1, tf.cond(n > 1, lambda: v * 2, lambda: v)), (0, x))[1]
+
+
+def save(x):
+    tf.raw_ops.SaveV2(prefix="/tmp/x", tensor_names=["x"], shape_and_slices=[""], tensors=[x])
+
+
+def parsed(text):
+    features = {"a": tf.io.FixedLenFeature([1], tf.float32, [0.0]), "b": tf.io.VarLenFeature(tf.int64)}
+    found = tf.io.parse_example(text, features)
+    return found["a"] + tf.cast(tf.sparse.reduce_sum(found["b"]), tf.float32)
+
+
+keras_export(
+    "images",
+    *(keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization()),
+    *(keras.layers.MaxPooling2D(), keras.layers.Dropout(0.5), keras.layers.Flatten(), keras.layers.Dense(3)),
+    shape=(8, 8, 1),
+)
+keras_export("sequences", keras.layers.LSTM(3), keras.layers.Dense(1), shape=(5, 2))
+keras_export("attention", keras.layers.Embedding(9, 4), keras.layers.GRU(3), shape=(5,), dtype="int32")
+words = keras.layers.TextVectorization(vocabulary=["one", "two"], output_sequence_length=4)
+keras_export("text", words, keras.layers.Embedding(9, 2), keras.layers.Flatten(), shape=(), dtype="string")
+serving("loops", NUMBERS, loop)
+serving("examples", TEXT, parsed)
+serving("base64", TEXT, lambda t: tf.map_fn(lambda b: tf.strings.length(tf.io.decode_base64(b)), t, tf.int32))
+serving("randoms", NUMBERS, lambda x: x + tf.random.normal(tf.shape(x)) + tf.random.stateless_uniform([3], [1, 2]))
+serving("prints", NUMBERS, lambda x: (tf.print("served", tf.shape(x)), x)[1])
+sharded()
+
+serving("reads_a_file", TEXT, lambda t: tf.map_fn(tf.io.read_file, t))
+serving("writes_a_file", NUMBERS, lambda x: x, hidden=lambda x: (tf.io.write_file("/tmp/x", "x"), x)[1])
+serving("lists_files", TEXT, tf.io.matching_files)
+serving("calls_python", NUMBERS, lambda x: tf.numpy_function(np.sin, [x], tf.float32))
+serving("prints_to_a_file", NUMBERS, lambda x: (tf.print("served", output_stream="file:///tmp/x"), x)[1])
+serving("saves", NUMBERS, lambda x: (save(x), x)[1])
+serving("reads_lines", TEXT, lambda t: tf.data.TextLineDataset(t).reduce(tf.constant(0), lambda n, _: n + 1))
