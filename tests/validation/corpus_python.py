@@ -49,6 +49,7 @@ CASES: dict[str, Case] = {
     ),
     "a score.py that awaits": bad(scored(SCORE.replace(b"def predict", b"async def predict")), "bad_score"),
     "a score.py that is too much to parse": bad(scored(SCORE + b"a\n" * 60_000), "bad_score"),
+    "a score.py of endless elifs": bad(scored(SCORE + b"if a: ...\n" + b"elif a: ...\n" * 2_000), "bad_score"),
     "a score.py that is decoded in its own way": bad(scored(b"# coding: utf-7\n" + SCORE), "bad_score"),
     "a score.py in another encoding": good(scored("# coding: gbk\nx = '\u4f60'\n".encode("gbk") + SCORE)),
     "a score.py that isn't in its encoding": bad(scored(SCORE + b"x = '\xff'\n"), "bad_score"),
