@@ -2,17 +2,18 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import chalicelib
 from chalicelib.domain.split import WHOLE
 from chalicelib.local.cli.exits import Ended, Status
+
+if TYPE_CHECKING:
+    from chalicelib.local.options import UpOptions
 
 _DEMO = Path("examples", "digits", "demo.py")
 _STORES = ("minio", "embedded")
@@ -39,7 +40,6 @@ def up(
     _check(store, cert, key_file)
     from chalicelib.local.bounds_file import OperatorFile, read_operator_file  # noqa: PLC0415 - pydantic
     from chalicelib.local.options import UpOptions  # noqa: PLC0415 - pydantic
-    from chalicelib.local.platform import run  # noqa: PLC0415 - loads servers and stores
 
     said = read_operator_file(bounds) if bounds else OperatorFile()
     options = UpOptions(
@@ -60,8 +60,7 @@ def up(
         limits=said.limits,
         policy=said.policy,
     )
-    with _one_line():
-        run(options)
+    _run(options)
 
 
 def _check(store: str, cert: Path | None, key_file: Path | None) -> None:
@@ -71,11 +70,12 @@ def _check(store: str, cert: Path | None, key_file: Path | None) -> None:
         raise Ended(Status.USAGE, f"--store {store}: give minio, embedded or a URL")
 
 
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Say in one line that a port or a file isn't ours to use."""
+def _run(options: "UpOptions") -> None:
+    """Run the platform; that a port or a file isn't ours to use is said in one line."""
+    from chalicelib.local.platform import run  # noqa: PLC0415 - loads servers and stores
+
     try:
-        yield
+        run(options)
     except OSError as error:
         raise Ended(Status.NO, f"the platform can't start: {error}") from error
 
