@@ -52,8 +52,10 @@ check: $(VENV)/.installed-test
 	$(BIN)/mypy
 	PYTHONPATH=serving_image $(BIN)/lint-imports
 
+# Two at a time where nobody minds; whole platforms under load have the machine to themselves.
 test: minio $(VENV)/.installed-test check
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m slow
 
 constraints: $(BIN)/uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
