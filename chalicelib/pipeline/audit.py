@@ -52,5 +52,5 @@ def illegal_name(prefix: str) -> Report | None:
         VersionRef.parse(prefix)
     except Rejected as e:
         fix = "upload to MODEL_ID/VERSION_ID/, both legal names"
-        return Report(prefix, Verdict.REJECT, findings=(Finding(e.code, prefix, str(e), fix),))
+        return Report(prefix, Verdict.REJECT, findings=(Finding(e.code, prefix or "(the bucket's root)", str(e), fix),))
     return None

@@ -2,19 +2,20 @@
 
 from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.errors import Rejected
-from chalicelib.domain.refs import VersionRef, is_ours, upload_prefix
+from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Rollout
+from chalicelib.domain.upload import uploads
 from chalicelib.domain.version import Version
 from chalicelib.pipeline.open_rollout import open_rollout
 from chalicelib.pipeline.ports import Ports
-from chalicelib.pipeline.records import Records
+from chalicelib.pipeline.records import Drop, Records
 from chalicelib.pipeline.tend import revive
 from chalicelib.pipeline.wakeups import wake_endpoint, wake_upload
 
 
 def re_sync(ports: Ports) -> None:
     """Wake every upload that isn't settled and every endpoint, and open rollouts that a crash left unopened."""
-    for prefix in {upload_prefix(o.key) for o in ports.drop.list() if not is_ours(o.key)}:
+    for prefix in _unsettled(ports):
         wake_upload(prefix, ports)
     for ref in _never_rolled_out(ports):
         try:
@@ -24,6 +25,16 @@ def re_sync(ports: Ports) -> None:
     for endpoint in Records(ports.registry).list(Endpoint):
         revive(endpoint.id, ports)
         wake_endpoint(endpoint.id, ports)
+
+
+def _unsettled(ports: Ports) -> list[str]:
+    """Return the uploads that aren't judged for good, or whose report isn't written: one listing tells."""
+    known = {d.id: d.value for d in Records(ports.registry).list(Drop)}
+    return [
+        upload.prefix
+        for upload in uploads(ports.drop.list())
+        if not ((drop := known.get(upload.prefix)) and drop.reported and drop.settles(upload.fingerprint))
+    ]
 
 
 def _never_rolled_out(ports: Ports) -> list[VersionRef]:

@@ -31,6 +31,10 @@ class Drop:
     seen: datetime
     reported: bool = False  # the report lies where the uploader can see it
 
+    def settles(self, fingerprint: str) -> bool:
+        """Tell whether this very listing was judged for good: rejected, or registered as it is."""
+        return self.status in {"rejected", "registered"} and self.fingerprint == fingerprint
+
 
 @dataclass(frozen=True)
 class ApiKey:

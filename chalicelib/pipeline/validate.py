@@ -19,7 +19,7 @@ from chalicelib.domain.report_text import summary
 from chalicelib.domain.transition import Transition
 from chalicelib.domain.upload import gather, wait_until
 from chalicelib.domain.version import Version
-from chalicelib.pipeline.audit import BucketReader
+from chalicelib.pipeline.audit import BucketReader, illegal_name
 from chalicelib.pipeline.deploy_yaml import settled
 from chalicelib.pipeline.ports import Gone, Ports
 from chalicelib.pipeline.records import Drop, Records, Stored
@@ -47,7 +47,7 @@ def look(prefix: str, ports: Ports) -> None:
     seen = _gather(prefix, ports)
     if not seen.upload.files:
         return
-    if seen.drop and _is_settled(seen):
+    if seen.drop and seen.drop.value.settles(seen.upload.fingerprint):
         report_drop(seen.drop, ports)
         return
     if seen.version:
@@ -89,19 +89,9 @@ def _gather(prefix: str, ports: Ports) -> Seen:
     return Seen(gather(prefix, listing), records.get(Drop, prefix), version)
 
 
-def _is_settled(seen: Seen) -> bool:
-    """Tell whether this very listing was judged for good: rejected, or registered as it is."""
-    if seen.version:
-        return seen.version.value.fingerprint == seen.upload.fingerprint
-    drop = seen.drop.value if seen.drop else None
-    return drop is not None and drop.status == "rejected" and drop.fingerprint == seen.upload.fingerprint
-
-
 def _judge(upload: Upload, ports: Ports) -> Report:
-    try:
-        VersionRef.parse(upload.prefix)
-    except Rejected as error:
-        return _rejection(upload.prefix, error, where=upload.prefix or "(the bucket's root)")
+    if illegal := illegal_name(upload.prefix):
+        return illegal
     report = judge_upload(upload, BucketReader(ports.drop, upload), ports.limits, ports.policy)
     return _with_wishes(report, upload, ports) if report.verdict is Verdict.ACCEPT else report
 

@@ -181,6 +181,20 @@ def test_a_rollout_that_a_crash_left_unopened_is_opened_by_the_re_sync(ports):
     assert [r.value.ref for r in records.list(Rollout)] == [REF]
 
 
+def test_a_re_sync_wakes_what_is_not_settled_and_nothing_else(ports):
+    ports.drop.put("digits/v1/model.mar", MAR)
+    ports.drop.put("digits/v2/model.mar", b"no zip")
+    quiet_look(ports)
+    quiet_look(ports, "digits/v2/")
+    ports.drop.put("digits/v3/model.mar", MAR)
+    ports.timers.due.clear()
+    re_sync(ports)
+    assert [n for n in ports.timers.due if n.startswith("look:")] == ["look:digits/v3/"]
+    ports.drop.put("digits/v2/model.mar", MAR)
+    re_sync(ports)
+    assert "look:digits/v2/" in ports.timers.due
+
+
 def test_an_older_version_without_a_rollout_never_supersedes_a_newer_one(ports):
     for version_id in ("v1", "v2"):
         ports.drop.put(f"digits/{version_id}/model.mar", MAR)
