@@ -131,8 +131,8 @@ def test_every_order_of_a_keras_export_starts_exactly_one_rollout_and_only_when_
 
 
 def test_one_event_twenty_times_and_out_of_order_gives_one_registration(pipeline):
-    pipeline.ports.drop.put("m/v1/model.mar", small_mar())
     pipeline.ports.drop.put("m/v1/README.md", b"hello")
+    pipeline.ports.drop.put("m/v1/model.mar", small_mar())
     until(lambda: Records(pipeline.ports.registry).version(VersionRef("m", "v1")), 30, "registered")
     events = pipeline.events() * 20
     assert len(events) >= 40
