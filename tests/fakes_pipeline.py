@@ -8,7 +8,11 @@ from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.deployment import Deployment, FleetState, Running
 from chalicelib.domain.traffic import EDGES_MS, Traffic
 from chalicelib.domain.transition import Transition
-from chalicelib.pipeline.ports import Ports
+from chalicelib.pipeline.ports import ONE, Capacity, Ports
+from chalicelib.pipeline.register import register
+from chalicelib.pipeline.sealing import StreamingSealer
+from chalicelib.pipeline.validate import look
+from chalicelib.pipeline.wakeups import REGISTER
 from tests.fakes import FakeBucket
 from tests.fakes_registry import FakeRegistry
 
@@ -28,8 +32,10 @@ class FakeFleet:
     running: dict[str, Running] = field(default_factory=dict)
     ensured: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    capacities: dict[str, Capacity] = field(default_factory=dict)
 
-    def ensure(self, deployment: Deployment) -> None:
+    def ensure(self, deployment: Deployment, capacity: Capacity = ONE) -> None:
+        self.capacities[deployment.id] = capacity
         if deployment.id not in self.running:
             self.ensured.append(deployment.id)
             ready = Running(FleetState.READY, ready=deployment.resources.replicas, digest=deployment.digest)
@@ -93,4 +99,12 @@ def fake_ports(**changes) -> Ports:
         "clock": FakeClock(),
         "bounds": Bounds(),
     }
-    return Ports(**{**given, **changes})
+    given |= changes
+    return Ports(**{"seal": StreamingSealer(given["drop"], given["store"]), **given})
+
+
+def settle(prefix: str, ports: Ports) -> None:
+    """Look at an upload and register it if that was asked for, as the wake-ups would."""
+    look(prefix, ports)
+    if ports.timers.due.pop(REGISTER + prefix, None):
+        register(prefix, ports)

@@ -172,6 +172,8 @@ def _take(rollout: Rollout, seen: Observation, step: int, why: str) -> Action:
     weight = rollout.plan.steps[step] if step < len(rollout.plan.steps) else WHOLE
     stable = seen.stable.ready if seen.stable else 0
     share = max(1, ceil(weight * stable / WHOLE))
+    if seen.canary.ready < min(share, seen.canary.most):
+        return Start(f"{weight} % needs {share} ready replicas, the canary has {seen.canary.ready}", at_least=share)
     if seen.canary.ready < share:
         return Hold(f"{weight} % needs {share} ready replicas, the canary has {seen.canary.ready}")
     return Promote(why) if weight == WHOLE else Shift(step, why)

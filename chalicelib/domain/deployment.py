@@ -64,6 +64,7 @@ class Running:
     digest: str = ""
     reason: str = ""  # of a failure: the model's own error
     restarts: int = 0  # unexpected exits since it was first ready
+    most: int = 0  # replicas that it may be asked to have; 0: what it has is all
 
 
 @dataclass(frozen=True)

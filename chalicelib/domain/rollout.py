@@ -124,9 +124,10 @@ class Judgement:
 # --- what may be done next; `decide` returns exactly one -------------------------------------------------------------
 @dataclass(frozen=True)
 class Start:
-    """Ask the fleet for the canary's deployment (again: asking twice starts nothing twice)."""
+    """Ask the fleet for the canary's deployment, with room for its share (asking twice starts nothing twice)."""
 
     reason: str
+    at_least: int = 1  # replicas
 
 
 @dataclass(frozen=True)

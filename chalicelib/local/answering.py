@@ -10,10 +10,11 @@ from chalicelib.pipeline.advance import advance
 from chalicelib.pipeline.announce import announce
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.re_sync import re_sync
+from chalicelib.pipeline.register import register
 from chalicelib.pipeline.sweep import sweep
 from chalicelib.pipeline.tend import tend
 from chalicelib.pipeline.validate import look
-from chalicelib.pipeline.wakeups import ADVANCE, LOOK
+from chalicelib.pipeline.wakeups import ADVANCE, LOOK, REGISTER
 
 log = logging.getLogger(__name__)
 RE_SYNC = "re-sync"
@@ -28,6 +29,8 @@ def answer(name: str, ports: Ports) -> None:
         return
     if name.startswith(LOOK):
         look(name.removeprefix(LOOK), ports)
+    elif name.startswith(REGISTER):
+        register(name.removeprefix(REGISTER), ports)
     elif name.startswith(ADVANCE):
         advance(name.removeprefix(ADVANCE), ports)
         tend(name.removeprefix(ADVANCE), ports)

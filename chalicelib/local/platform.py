@@ -38,7 +38,8 @@ from chalicelib.local.wakeups import Wakeups
 from chalicelib.pipeline.ports import Ports, Write
 from chalicelib.pipeline.records import Records
 from chalicelib.pipeline.restore import awaited, begin_windows_anew, restore
-from chalicelib.pipeline.wakeups import ADVANCE, LOOK, wake_endpoint, wake_upload
+from chalicelib.pipeline.sealing import StreamingSealer
+from chalicelib.pipeline.wakeups import ADVANCE, LOOK, REGISTER, wake_endpoint, wake_upload
 
 _SERVING_IMAGE = Path(__file__).parents[2] / "serving_image"
 _CERTIFICATE = "certificate"
@@ -104,7 +105,7 @@ class Platform:
     def _wire(self, connected: Connected) -> None:
         """Make the gateway and the ports, and let each know of the other's news."""
         # An upload of many gigabytes is read and sealed for minutes; a failing canary goes back within a second.
-        self._wakeups = Wakeups(self._answer, is_long=lambda name: name.startswith(LOOK))
+        self._wakeups = Wakeups(self._answer, is_long=lambda name: name.startswith((LOOK, REGISTER)))
         self._receiver = Receiver(self._store.events(), lambda prefix: wake_upload(prefix, self._ports))
         control = LocalChalice("modeldrop")
         control.register_blueprint(api.routes)
@@ -121,6 +122,7 @@ class Platform:
         self._ports = Ports(
             drop=connected.drop,
             store=connected.store,
+            seal=StreamingSealer(connected.drop, connected.store),
             registry=self._registry,
             fleet=self._fleet,
             metrics=self._gateway.counters,

@@ -25,10 +25,10 @@ from chalicelib.domain.rollout import (
     Start,
 )
 from chalicelib.domain.traffic import Traffic
-from chalicelib.pipeline.ports import Ports, Write
+from chalicelib.pipeline.ports import Capacity, Ports, Write
 from chalicelib.pipeline.records import Records, Stored
 from chalicelib.pipeline.transitions import of_rollout
-from chalicelib.pipeline.wakeups import PACE, wake_endpoint
+from chalicelib.pipeline.wakeups import wake_endpoint
 
 
 def advance(name: str, ports: Ports) -> Action | None:
@@ -41,7 +41,7 @@ def advance(name: str, ports: Ports) -> Action | None:
     seen = observe(endpoint.value, rollout.value, ports)
     action = decide(rollout.value, seen, ports.clock())
     _act(action, endpoint, rollout, ports)
-    wake_endpoint(name, ports, after=PACE)
+    wake_endpoint(name, ports, after=ports.pace)
     return action
 
 
@@ -60,8 +60,8 @@ def observe(endpoint: Endpoint, rollout: Rollout, ports: Ports) -> Observation:
 def _act(action: Action, endpoint: Stored[Endpoint], rollout: Stored[Rollout], ports: Ports) -> None:
     now = ports.clock()
     match action:
-        case Start():
-            ports.fleet.ensure(rollout.value.canary)
+        case Start(_, at_least):
+            ports.fleet.ensure(rollout.value.canary, Capacity(at_least, may_scale_in=False))
         case Hold():
             pass
         case Extend(reason):

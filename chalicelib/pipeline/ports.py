@@ -93,11 +93,22 @@ class Registry(Protocol):
     def mark_sent(self, ids: Sequence[str]) -> None: ...
 
 
+@dataclass(frozen=True)
+class Capacity:
+    """What a rollout needs of a deployment's room; a fleet that doesn't scale by itself has it all the time."""
+
+    at_least: int = 1  # replicas, so far as the deployment's own bounds allow
+    may_scale_in: bool = True  # False while traffic may come back
+
+
+ONE = Capacity()
+
+
 class Fleet(Protocol):
     """What runs deployments. All calls return soon; progress is seen by observing."""
 
-    def ensure(self, deployment: Deployment) -> None:
-        """Start it unless it runs. A failed one is started anew only after `stop`."""
+    def ensure(self, deployment: Deployment, capacity: Capacity = ONE) -> None:
+        """Start it unless it runs, and give it the room. A failed one is started anew only after `stop`."""
         ...
 
     def observe(self, deployment_id: str) -> Running: ...
@@ -120,9 +131,11 @@ class Metrics(Protocol):
 
 
 class Timers(Protocol):
-    """One-shot timers, one for each name: setting it again moves it."""
+    """One-shot timers, one for each name: a wake-up says "look again" and nothing else (`pipeline.wakeups`)."""
 
-    def set(self, name: str, at: datetime) -> None: ...
+    def set(self, name: str, at: datetime) -> None:
+        """Wake the name at that moment or soon after; one set before keeps the earlier moment, unless it is past."""
+        ...
 
 
 class Bus(Protocol):
@@ -130,6 +143,18 @@ class Bus(Protocol):
 
     def publish(self, transitions: Sequence[Transition]) -> None:
         """Send all or raise; a receiver tells repeats by their ids."""
+        ...
+
+
+class Sealer(Protocol):
+    """How an object of the drop becomes one of the model store, byte by byte the same."""
+
+    def __call__(self, item: StoredObject, key: str, *, sha256: str = "") -> str:
+        """Copy the very bytes that were listed to a key of the store and return their `file_digest`.
+
+        Raises Gone when they aren't there any more, and Rejected (`digest_mismatch`) when the SHA-256 of the whole
+        isn't the one that was promised ("" promises none).
+        """
         ...
 
 
@@ -145,6 +170,7 @@ class Ports:
 
     drop: Bucket
     store: Bucket  # the model store: uploaders can't write it
+    seal: Sealer
     registry: Registry
     fleet: Fleet
     metrics: Metrics
@@ -156,3 +182,4 @@ class Ports:
     limits: Limits = field(default_factory=Limits)  # of validation
     policy: Policy = NO_POLICY  # what the operator makes of its findings
     quiet: timedelta = timedelta(seconds=5)  # since the newest object of an upload
+    pace: timedelta = timedelta(seconds=0.5)  # between looks at an open rollout, whatever else may wake it

@@ -25,15 +25,19 @@ class Drop:
     """What we know of an upload that isn't a version (yet): its last report and the listing it was made for."""
 
     prefix: str
-    status: str  # uploading | rejected | registered
+    status: str  # uploading | rejected | validated | registered
     report: Report
     fingerprint: str
     seen: datetime
     reported: bool = False  # the report lies where the uploader can see it
 
+    def judges(self, fingerprint: str) -> bool:
+        """Tell whether this very listing was judged: its bytes needn't be read again."""
+        return self.status in {"rejected", "validated", "registered"} and self.fingerprint == fingerprint
+
     def settles(self, fingerprint: str) -> bool:
-        """Tell whether this very listing was judged for good: rejected, or registered as it is."""
-        return self.status in {"rejected", "registered"} and self.fingerprint == fingerprint
+        """Tell whether this very listing was judged and nothing is left to do: rejected, or registered as it is."""
+        return self.status != "validated" and self.judges(fingerprint)
 
 
 @dataclass(frozen=True)

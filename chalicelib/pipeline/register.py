@@ -4,7 +4,6 @@ Each attempt copies under a key of its own, so two writers can't clash; the regi
 there is none, decides whose copy is the version. A loser's copy is deleted at once, or by the sweep after a crash.
 """
 
-import hashlib
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,84 +11,72 @@ from dataclasses import replace
 from chalicelib.domain.errors import Conflict, Rejected
 from chalicelib.domain.findings import Report
 from chalicelib.domain.manifest import parse_manifest
-from chalicelib.domain.objects import StoredObject, Upload
-from chalicelib.domain.refs import MANIFEST, MARKERS, VersionRef
+from chalicelib.domain.objects import Upload
+from chalicelib.domain.refs import MANIFEST, MARKERS, VersionRef, upload_prefix
 from chalicelib.domain.report_text import summary
-from chalicelib.domain.version import PART_SIZE, SealedFile, Version, file_digest, version_digest
+from chalicelib.domain.upload import gather
+from chalicelib.domain.version import SealedFile, Version, version_digest
+from chalicelib.pipeline.judgements import ACCEPTED, keep, rejected_after_all, rejection
 from chalicelib.pipeline.open_rollout import open_rollout
 from chalicelib.pipeline.ports import Bucket, Gone, Ports
-from chalicelib.pipeline.records import Drop, Stored
+from chalicelib.pipeline.records import Drop, Records, Stored
 from chalicelib.pipeline.reports import report_drop
 from chalicelib.pipeline.transitions import transition
 from chalicelib.pipeline.wakeups import wake_upload
 
 
-def register(drop: Stored[Drop], upload: Upload, ports: Ports) -> None:
-    """Seal an accepted upload, make it a version and open its rollout; a lost race leaves the winner's version."""
+def register(prefix: str, ports: Ports) -> None:
+    """Seal an accepted upload, make it a version and open its rollout; a lost race leaves the winner's version.
+
+    A repeat does nothing. An upload that changed since it was accepted is judged anew; what sealing finds (a wrong
+    hash) rejects it after all.
+    """
+    drop = Records(ports.registry).get(Drop, prefix)
+    if not drop or drop.value.status != ACCEPTED:
+        return
+    listing = [o for o in ports.drop.list(prefix) if upload_prefix(o.key) == prefix]
+    upload = gather(prefix, listing)
+    if upload.fingerprint != drop.value.fingerprint:
+        wake_upload(prefix, ports)
+        return
+    try:
+        version = _seal(upload, drop, ports)
+    except (Gone, Conflict):
+        wake_upload(prefix, ports)
+    except Rejected as error:
+        report = rejected_after_all(drop.value.report, rejection(prefix, error, where=MANIFEST))
+        report_drop(keep(report, upload, drop, ports), ports)
+    else:
+        open_rollout(version.ref, ports)
+
+
+def _seal(upload: Upload, drop: Stored[Drop], ports: Ports) -> Version:
+    """Copy an upload and make the copy the version; what was copied in vain is deleted."""
     ref = VersionRef.parse(upload.prefix)
     store_prefix = f"{ref.prefix}{uuid.uuid4().hex}/"
     try:
-        files = tuple(seal(upload, store_prefix, ports))
+        files = tuple(_copied(upload, store_prefix, ports))
         version = _version(ref, drop.value.report, upload, store_prefix, files, ports)
         _commit(version, drop, ports)
-    except (Gone, Rejected, Conflict) as error:
+    except (Gone, Rejected, Conflict):
         _discard(store_prefix, ports.store)
-        if isinstance(error, Rejected):
-            raise
-        wake_upload(upload.prefix, ports)
-        return
-    open_rollout(ref, ports)
+        raise
+    return version
 
 
-def seal(upload: Upload, store_prefix: str, ports: Ports) -> Iterator[SealedFile]:
+def _copied(upload: Upload, store_prefix: str, ports: Ports) -> Iterator[SealedFile]:
     """Copy each file into the model store and yield what was copied; raises Gone, or Rejected on a wrong manifest."""
     promised = _promised(upload, ports)
     for path, item in sorted(upload.paths.items()):
         if path not in MARKERS:
-            digests = _Digests()
-            ports.store.put_parts(store_prefix + path, digests.over(_parts(ports.drop, item)))
-            _check(path, digests.whole.hexdigest(), promised)
-            yield SealedFile(path, item.size, file_digest(digests.parts))
+            digest = ports.seal(item, store_prefix + path, sha256=promised.get(path, ""))
+            yield SealedFile(path, item.size, digest)
 
 
 def _promised(upload: Upload, ports: Ports) -> dict[str, str]:
     """Return the SHA-256 that the manifest promises for each path; nothing without a manifest."""
     item = upload.paths.get(MANIFEST)
     return {f.path: f.sha256 for f in parse_manifest(ports.drop.read(item, 0, item.size)).files} if item else {}
-
-
-def _check(path: str, sha256: str, promised: dict[str, str]) -> None:
-    if promised.get(path, sha256) != sha256:
-        raise Rejected(
-            f"{path} arrived with SHA-256 {sha256}, but {MANIFEST} says {promised[path]}; upload it again",
-            code="digest_mismatch",
-        )
-
-
-class _Digests:
-    """The SHA-256 of each part and of the whole, taken while the parts pass by."""
-
-    def __init__(self) -> None:
-        self.whole = hashlib.sha256()
-        self.parts: list[bytes] = []
-
-    def over(self, parts: Iterator[bytes]) -> Iterator[bytes]:
-        for part in parts:
-            self.whole.update(part)
-            self.parts.append(hashlib.sha256(part).digest())
-            yield part
-
-
-def _parts(drop: Bucket, item: StoredObject) -> Iterator[bytes]:
-    """Yield an object in parts of PART_SIZE bytes; an empty object is one empty part."""
-    held = bytearray()
-    for block in drop.stream(item):
-        held += block
-        while len(held) >= PART_SIZE:
-            yield bytes(held[:PART_SIZE])
-            del held[:PART_SIZE]
-    if held or not item.size:
-        yield bytes(held)
 
 
 def _version(  # noqa: PLR0917 - the parts of one value, in the order in which they came to be

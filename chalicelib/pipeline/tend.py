@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from chalicelib.domain.deployment import Endpoint, FleetState
 from chalicelib.domain.moves import next_retirement, without_retired
-from chalicelib.domain.rollout import Rollout
-from chalicelib.pipeline.ports import Ports
+from chalicelib.domain.rollout import Phase, Rollout
+from chalicelib.pipeline.ports import Capacity, Ports
 from chalicelib.pipeline.records import Records
 from chalicelib.pipeline.transitions import transition
 from chalicelib.pipeline.wakeups import wake_endpoint
@@ -23,8 +23,9 @@ def tend(name: str, ports: Ports) -> None:
         ports.registry.commit([replace(stored, value=after).write])
     for gone in set(stored.value.deployments) - set(after.deployments):
         ports.fleet.stop(gone)
+    returned_to = _may_be_returned_to(after, ports)
     for needed in _needed(after, ports):
-        ports.fleet.ensure(after.deployments[needed])
+        ports.fleet.ensure(after.deployments[needed], Capacity(may_scale_in=needed not in returned_to))
     if coming := next_retirement(after):
         wake_endpoint(name, ports, after=max(coming - now, timedelta(0)))
 
@@ -45,7 +46,19 @@ def revive(name: str, ports: Ports) -> None:
 
 def _needed(endpoint: Endpoint, ports: Ports) -> list[str]:
     """Return the deployments that should run. An open rollout's canary is started by the rollout's own decision."""
-    rollout = Records(ports.registry).get(Rollout, endpoint.rollout) if endpoint.rollout else None
-    canary = rollout.value.canary.id if rollout and rollout.value.is_open else ""
+    rollout = _open_rollout(endpoint, ports)
+    canary = rollout.canary.id if rollout else ""
     named = {*endpoint.split.weights, endpoint.promoted, endpoint.previous} - {"", canary}
     return sorted(named & set(endpoint.deployments))
+
+
+def _may_be_returned_to(endpoint: Endpoint, ports: Ports) -> set[str]:
+    """Return the deployments that must keep their room: stable from the first shift on, the previous one while warm."""
+    rollout = _open_rollout(endpoint, ports)
+    stable = rollout.stable if rollout and rollout.phase is Phase.STEPPING else ""
+    return {stable, endpoint.previous}
+
+
+def _open_rollout(endpoint: Endpoint, ports: Ports) -> Rollout | None:
+    stored = Records(ports.registry).get(Rollout, endpoint.rollout) if endpoint.rollout else None
+    return stored.value if stored and stored.value.is_open else None

@@ -5,32 +5,28 @@ the upload as a report, and only when it changed: a report is no upload, and mus
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from chalicelib.domain.deploy import may_deploy
 from chalicelib.domain.errors import NotYet, Rejected
-from chalicelib.domain.findings import Finding, Report, Severity, Verdict
+from chalicelib.domain.findings import Report, Verdict
 from chalicelib.domain.formats import judge_upload
 from chalicelib.domain.objects import Upload
 from chalicelib.domain.refs import MANIFEST, VersionRef, upload_prefix
-from chalicelib.domain.report_text import summary
-from chalicelib.domain.transition import Transition
 from chalicelib.domain.upload import gather, wait_until
 from chalicelib.domain.version import Version
 from chalicelib.pipeline.audit import BucketReader, illegal_name
 from chalicelib.pipeline.deploy_yaml import settled
+from chalicelib.pipeline.judgements import ACCEPTED, keep, rejected_after_all, rejection
 from chalicelib.pipeline.ports import Gone, Ports
 from chalicelib.pipeline.records import Drop, Records, Stored
-from chalicelib.pipeline.register import register
 from chalicelib.pipeline.reports import report_drop
 from chalicelib.pipeline.transitions import transition
-from chalicelib.pipeline.wakeups import wake_upload
+from chalicelib.pipeline.wakeups import wake_registration, wake_upload
 
 # An upload that isn't whole is looked at again by its next event; this is for when that event gets lost.
 LOOK_AGAIN = timedelta(minutes=1)
-_REASONS = 5  # that an event says
 
 
 @dataclass(frozen=True)
@@ -43,12 +39,12 @@ class Seen:
 
 
 def look(prefix: str, ports: Ports) -> None:
-    """Judge the upload under `prefix`, record the judgement, and register it when it is whole and good."""
+    """Judge the upload under `prefix`, keep the judgement, and have it registered when it is whole and good."""
     seen = _gather(prefix, ports)
     if not seen.upload.files:
         return
-    if seen.drop and seen.drop.value.settles(seen.upload.fingerprint):
-        report_drop(seen.drop, ports)
+    if seen.drop and seen.drop.value.judges(seen.upload.fingerprint):
+        _finish(report_drop(seen.drop, ports), ports)
         return
     if seen.version:
         _tell_change(seen, seen.version.value, ports)
@@ -57,26 +53,21 @@ def look(prefix: str, ports: Ports) -> None:
         _await_quiet(seen.upload, ports)
         report = _judge(seen.upload, ports)
     except NotYet as error:
-        _keep(Report(prefix, Verdict.INCOMPLETE, missing=error.missing), seen, ports)
+        keep(Report(prefix, Verdict.INCOMPLETE, missing=error.missing), seen.upload, seen.drop, ports)
         wake_upload(prefix, ports, after=timedelta(seconds=error.retry_after))
         return
     except Gone:  # replaced since it was listed
         wake_upload(prefix, ports)
         return
-    kept = report_drop(_keep(report, seen, ports), ports)
-    if report.verdict is Verdict.ACCEPT:
-        _register(kept, seen, ports)
-    elif report.verdict is Verdict.INCOMPLETE:
-        wake_upload(prefix, ports, after=LOOK_AGAIN)
+    _finish(report_drop(keep(report, seen.upload, seen.drop, ports), ports), ports)
 
 
-def _register(kept: Stored[Drop], seen: Seen, ports: Ports) -> None:
-    """Register an accepted upload; what sealing finds (a wrong hash) rejects it after all."""
-    try:
-        register(kept, seen.upload, ports)
-    except Rejected as error:
-        rejection = _rejected_after_all(kept.value.report, _rejection(seen.upload.prefix, error, where=MANIFEST))
-        report_drop(_keep(rejection, replace(seen, drop=kept), ports), ports)
+def _finish(drop: Stored[Drop], ports: Ports) -> None:
+    """Have an accepted upload registered, and an incomplete one looked at again."""
+    if drop.value.status == ACCEPTED:
+        wake_registration(drop.id, ports)
+    elif drop.value.report.verdict is Verdict.INCOMPLETE:
+        wake_upload(drop.id, ports, after=LOOK_AGAIN)
 
 
 def _gather(prefix: str, ports: Ports) -> Seen:
@@ -117,8 +108,7 @@ def _with_wishes(report: Report, upload: Upload, ports: Ports) -> Report:
         owner = Records(ports.registry).endpoint(wishes.endpoint)
         may_deploy(owner.value.owner if owner else None, ref, wishes.endpoint, ports.bounds)
     except Rejected as error:
-        rejection = _rejection(upload.prefix, error, where="deploy.yaml")
-        return _rejected_after_all(report, rejection)
+        return rejected_after_all(report, rejection(upload.prefix, error, where="deploy.yaml"))
     return report
 
 
@@ -131,51 +121,6 @@ def deploy_yaml_of(upload: Upload, ports: Ports) -> str:
         return ports.drop.read(item, 0, 65_537)[:65_537].decode()
     except UnicodeDecodeError as error:
         raise Rejected("deploy.yaml is not UTF-8 text; save it as UTF-8", code="bad_deploy_yaml") from error
-
-
-def _rejection(prefix: str, error: Rejected, where: str) -> Report:
-    finding = Finding(code=error.code, where=where, message=str(error), fix="correct it and upload again")
-    return Report(prefix, Verdict.REJECT, findings=(finding,))
-
-
-def _rejected_after_all(report: Report, rejection: Report) -> Report:
-    """Return an accepting report with the findings of what came after it; what was read stays in it."""
-    return replace(report, verdict=rejection.verdict, findings=report.findings + rejection.findings)
-
-
-_STATUS: Mapping[Verdict, str] = {
-    Verdict.ACCEPT: "validated",
-    Verdict.REJECT: "rejected",
-    Verdict.INCOMPLETE: "uploading",
-}
-
-
-def _keep(report: Report, seen: Seen, ports: Ports) -> Stored[Drop]:
-    """Keep a judgement, unless it is the one that was kept; returns it as it is stored."""
-    drop = Drop(seen.upload.prefix, _STATUS[report.verdict], report, seen.upload.fingerprint, ports.clock())
-    if seen.drop and replace(seen.drop.value, seen=drop.seen, reported=False) == drop:
-        return seen.drop
-    stored = Stored(drop.prefix, drop, seen.drop.revision if seen.drop else 0)
-    ports.registry.commit([stored.write], _told(drop, seen.drop))
-    return replace(stored, revision=stored.revision + 1)
-
-
-def _told(drop: Drop, before: Stored[Drop] | None) -> list[Transition]:
-    """Return what is told to the world of a judgement: that an upload began, and that one was rejected."""
-    subject = drop.prefix.removesuffix("/")
-    if drop.status == "rejected":
-        reasons, about = _reasons(drop.report), summary(drop.report)
-        return [transition("drop.rejected", subject, reasons, at=drop.seen, once=drop.fingerprint, **about)]
-    if not before:
-        return [transition("drop.seen", subject, "an upload began", at=drop.seen, once=drop.fingerprint)]
-    return []
-
-
-def _reasons(report: Report) -> str:
-    """Return why an upload was rejected, short enough for an event; the report has it all."""
-    errors = [f.message for f in report.findings if f.severity is Severity.ERROR]
-    more = [f"and {len(errors) - _REASONS} more"] if len(errors) > _REASONS else []
-    return "; ".join([*errors[:_REASONS], *more])
 
 
 def _tell_change(seen: Seen, version: Version, ports: Ports) -> None:

@@ -13,10 +13,9 @@ from chalicelib.pipeline.re_sync import re_sync
 from chalicelib.pipeline.records import Records
 from chalicelib.pipeline.sweep import sweep
 from chalicelib.pipeline.tend import tend
-from chalicelib.pipeline.validate import look
 from tests.fakes import FakeBucket
 from tests.fakes_artifacts import small_mar
-from tests.fakes_pipeline import FakeClock, fake_ports, traffic
+from tests.fakes_pipeline import FakeClock, fake_ports, settle, traffic
 
 REFS = [VersionRef("m", f"v{n}") for n in range(1, 5)]
 SICK = VersionRef("m", "v3")
@@ -37,7 +36,7 @@ def happen(ports, event):
         case ("put", ref, name):
             ports.drop.put(ref.prefix + name, b"steps: [20, 100]" if name == "deploy.yaml" else str(ref).encode())
         case ("look", ref):
-            look(ref.prefix, ports)
+            settle(ref.prefix, ports)
         case ("wait", seconds):
             ports.clock.tick(seconds=seconds)
         case ("advance",):

@@ -17,11 +17,12 @@ from chalicelib.pipeline.announce import announce
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.re_sync import re_sync
 from chalicelib.pipeline.records import Records
+from chalicelib.pipeline.register import register
 from chalicelib.pipeline.restore import begin_windows_anew, restore
 from chalicelib.pipeline.sweep import sweep
 from chalicelib.pipeline.tend import tend
 from chalicelib.pipeline.validate import look
-from chalicelib.pipeline.wakeups import LOOK
+from chalicelib.pipeline.wakeups import LOOK, REGISTER
 from tests.fakes import FakeBucket
 from tests.fakes_artifacts import small_mar
 from tests.fakes_pipeline import FakeBus, FakeClock, FakeFleet, FakeMetrics, fake_ports, traffic
@@ -131,6 +132,8 @@ def turn(ports: Ports, world: World) -> None:
     re_sync(ports)
     for name in [n for n in ports.timers.due if n.startswith(LOOK)]:
         look(name.removeprefix(LOOK), ports)
+    for name in [n for n in ports.timers.due if n.startswith(REGISTER)]:
+        register(name.removeprefix(REGISTER), ports)
     for endpoint in Records(ports.registry).list(Endpoint):
         advance(endpoint.id, ports)
         tend(endpoint.id, ports)

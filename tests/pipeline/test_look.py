@@ -13,10 +13,10 @@ from chalicelib.domain.version import Version, version_digest
 from chalicelib.pipeline.ports import Gone
 from chalicelib.pipeline.re_sync import re_sync
 from chalicelib.pipeline.records import Drop, Records
-from chalicelib.pipeline.validate import look
+from chalicelib.pipeline.sealing import StreamingSealer
 from tests.fakes import FakeBucket
 from tests.fakes_artifacts import small_mar
-from tests.fakes_pipeline import FakeClock, fake_ports
+from tests.fakes_pipeline import FakeClock, fake_ports, settle
 
 REF = VersionRef("digits", "v1")
 MAR = small_mar()
@@ -30,7 +30,7 @@ def ports():
 
 def quiet_look(ports, prefix=REF.prefix):
     ports.clock.tick(seconds=30)
-    look(prefix, ports)
+    settle(prefix, ports)
 
 
 def kinds(ports):
@@ -54,7 +54,7 @@ def test_a_good_upload_becomes_a_version_whose_bytes_are_sealed_and_a_rollout(po
 
 def test_an_upload_that_still_grows_waits_and_is_visible_as_uploading(ports):
     ports.drop.put("digits/v1/model.mar", MAR)
-    look(REF.prefix, ports)
+    settle(REF.prefix, ports)
     assert Records(ports.registry).get(Drop, REF.prefix).value.status == "uploading"
     assert ports.timers.due["look:digits/v1/"] == ports.clock() + ports.quiet
     assert Records(ports.registry).version(REF) is None
@@ -63,7 +63,7 @@ def test_an_upload_that_still_grows_waits_and_is_visible_as_uploading(ports):
 def test_an_upload_with_a_manifest_needs_no_quiet_period(ports):
     ports.drop.put("digits/v1/model.mar", MAR)
     ports.drop.put("digits/v1/_manifest.json", manifest_of([("model.mar", [MAR])]).to_json())
-    look(REF.prefix, ports)
+    settle(REF.prefix, ports)
     assert [f.path for f in Records(ports.registry).version(REF).value.files] == ["model.mar"]
 
 
@@ -71,7 +71,7 @@ def test_a_file_that_isnt_what_the_manifest_promised_rejects_and_seals_nothing(p
     ports.drop.put("digits/v1/model.mar", MAR)
     lie = manifest_of([("model.mar", [b"x" * len(MAR)])])
     ports.drop.put("digits/v1/_manifest.json", lie.to_json())
-    look(REF.prefix, ports)
+    settle(REF.prefix, ports)
     assert report(ports)["findings"][0]["code"] == "digest_mismatch"
     assert ports.store.list() == []
     assert Records(ports.registry).version(REF) is None
@@ -127,7 +127,7 @@ def test_an_upload_without_legal_ids_is_reported_where_the_uploader_can_see_it(p
     ports.clock.tick(seconds=30)
     re_sync(ports)
     for name in [n for n in ports.timers.due if n.startswith("look:")]:
-        look(name.removeprefix("look:"), ports)
+        settle(name.removeprefix("look:"), ports)
     assert report(ports, reported)["findings"][0]["code"] == "illegal_name"
 
 
@@ -216,13 +216,13 @@ def test_two_attempts_at_one_upload_leave_one_version_and_one_sealed_copy(ports)
             super().put_parts(key, parts)
             if not self.raced:
                 self.raced = True
-                look(REF.prefix, ports)
+                settle(REF.prefix, ports)
 
     ports.drop.put("digits/v1/model.mar", MAR)
     store = Racing(clock=ports.clock)
-    ports = replace(ports, store=store)
+    ports = replace(ports, store=store, seal=StreamingSealer(ports.drop, store))
     quiet_look(ports)
-    look(REF.prefix, ports)
+    settle(REF.prefix, ports)
     version = Records(ports.registry).list(Version)
     assert len(version) == 1
     assert [o.key for o in store.list()] == [version[0].value.store_prefix + "model.mar"]
@@ -234,10 +234,10 @@ def test_a_quiet_period_begins_with_the_newest_file(ports):
     ports.clock.tick(seconds=4)
     ports.drop.put("digits/v1/deploy.yaml", b"steps: [50, 100]")
     ports.clock.tick(seconds=4)
-    look(REF.prefix, ports)
+    settle(REF.prefix, ports)
     assert Records(ports.registry).version(REF) is None
     ports.clock.tick(seconds=1)
-    look(REF.prefix, ports)
+    settle(REF.prefix, ports)
     assert Records(ports.registry).list(Rollout)[0].value.plan.steps == (50, 100)
 
 

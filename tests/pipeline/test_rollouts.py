@@ -17,10 +17,9 @@ from chalicelib.pipeline.records import Records
 from chalicelib.pipeline.restore import awaited, begin_windows_anew, restore
 from chalicelib.pipeline.sweep import sweep
 from chalicelib.pipeline.tend import tend
-from chalicelib.pipeline.validate import look
 from tests.fakes import FakeBucket
 from tests.fakes_artifacts import small_mar
-from tests.fakes_pipeline import FakeClock, FakeFleet, fake_ports, traffic
+from tests.fakes_pipeline import FakeClock, FakeFleet, fake_ports, settle, traffic
 
 V1, V2, V3 = (VersionRef("digits", v) for v in ("v1", "v2", "v3"))
 MAR = small_mar()
@@ -37,7 +36,7 @@ def drop(ports, ref, **files):
     for name, text in files.items():
         ports.drop.put(f"{ref.prefix}{name}.yaml", text.encode())
     ports.clock.tick(seconds=30)
-    look(ref.prefix, ports)
+    settle(ref.prefix, ports)
 
 
 def go(ports, turns=1, name="digits"):
@@ -225,7 +224,7 @@ def test_a_rolled_back_version_can_be_started_again_by_a_person_but_not_by_its_d
     go(ports, 2)
     count(ports, deployment(ports, V2), stable, errors=40)
     go(ports)
-    look(V2.prefix, ports)
+    settle(V2.prefix, ports)
     assert len(Records(ports.registry).list(Rollout)) == 2
     assert manage.start("digits", V2, ports)["phase"] == "starting"
     assert len(Records(ports.registry).list(Rollout)) == 3

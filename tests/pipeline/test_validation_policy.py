@@ -16,10 +16,9 @@ from chalicelib.local.bounds_file import OperatorFile, read_operator_file
 from chalicelib.local.local_files import audit_path
 from chalicelib.pipeline.audit import audit
 from chalicelib.pipeline.records import Drop, Records
-from chalicelib.pipeline.validate import look
 from tests.fakes import FakeBucket
 from tests.fakes_artifacts import small_mar
-from tests.fakes_pipeline import FakeClock, fake_ports
+from tests.fakes_pipeline import FakeClock, fake_ports, settle
 
 REF = VersionRef("digits", "v1")
 SCORE = b"def load_model(): ...\ndef predict(data): ...\n"
@@ -36,7 +35,7 @@ def dropped(ports, **files):
     for name, body in files.items():
         ports.drop.put(REF.prefix + name.replace("__", "."), body)
     ports.clock.tick(seconds=30)
-    look(REF.prefix, ports)
+    settle(REF.prefix, ports)
     return json.loads(ports.drop.get(REF.prefix + "_report.json"))
 
 

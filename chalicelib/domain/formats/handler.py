@@ -2,13 +2,25 @@
 
 import ast
 import re
+from collections.abc import Mapping
 
-from chalicelib.domain.formats.python_source import BadSource, read_module
+from chalicelib.domain.findings import Finding
+from chalicelib.domain.formats.python_source import BadSource, Module, at_module_level, read_module
 
-OWN = ("image_classifier", "image_segmenter", "object_detector", "text_classifier", "base_handler")
+OWN = ("base_handler", "image_classifier", "image_segmenter", "object_detector")
+# TorchServe's other ones, by what keeps them from being served.
+UNSERVED: Mapping[str, str] = {
+    "text_classifier": "it needs torchtext, which has ended with torch 2.3",
+    "dali_image_classifier": "it needs NVIDIA's DALI, which the serving image doesn't have",
+    "vllm_handler": "it needs vLLM, which the serving image doesn't have, and streams its answers",
+    "trt_llm_handler": "it needs TensorRT-LLM, which the serving image doesn't have, and streams its answers",
+    **dict.fromkeys(("dali_handler", "text_handler", "vision_handler"), "it is a base for handlers and not one itself"),
+    "densenet_handler": "it is an example, made for one kind of network",
+}
+FIX = "build it again with --handler FILE.py, or one of TorchServe's own"
 # Whatever import_module finds as one module; a dot would make it a package.
 _NAME = re.compile(r"(?P<module>[^./:\\\0]+)(?:\.py)?(?::(?P<function>[^./:]+))?\Z")
-_HANDLE = "handle"
+_HANDLE, _INITIALIZE = "handle", "initialize"
 
 
 def parse_handler(name: str) -> tuple[str, str] | None:
@@ -17,19 +29,31 @@ def parse_handler(name: str) -> tuple[str, str] | None:
     return None if found is None else (f"{found['module']}.py", found["function"] or _HANDLE)
 
 
-def why_not(source: bytes, function: str) -> str | None:
-    """Return why TorchServe would find no handler in a module; None when it would."""
+def handler_finding(file: str, source: bytes, function: str) -> Finding | None:
+    """Return why TorchServe would load no handler from a module; None when it would."""
     try:
-        statements = read_module(source).statements
+        module = read_module(source)
     except BadSource as e:
-        return str(e)
-    if any(function in _bound(s) for s in statements):
+        return Finding("bad_handler", file, str(e), FIX)
+    if any(function in _bound(s) for s in module.statements):
         return None
-    classes = [s for s in statements if isinstance(s, ast.ClassDef)]
-    if len(classes) != 1:
-        names = ", ".join(c.name for c in classes) or "none"
-        return f"it must define {function!r} or exactly one class; its classes: {names}"
-    return None if _handles(classes[0]) else f"its class {classes[0].name} has no {_HANDLE!r} and inherits none"
+    if len(module.classes) != 1:
+        names = ", ".join(c.name for c in module.classes) or "none"
+        message = f"it must define {function!r} or exactly one class; its classes: {names}"
+        return Finding("bad_handler", file, message, FIX)
+    return _class_finding(file, module, module.classes[0])
+
+
+def _class_finding(file: str, module: Module, cls: ast.ClassDef) -> Finding | None:
+    if _inherits(cls):
+        return None
+    if not _has(cls, _HANDLE):
+        return Finding("bad_handler", file, f"its class {cls.name} has no {_HANDLE!r} and inherits none", FIX)
+    if not (_has(cls, _INITIALIZE) or _is_set_elsewhere(module, _INITIALIZE)):
+        message = f"its class {cls.name} has no {_INITIALIZE!r} and inherits none; TorchServe calls it when it loads"
+        fix = f"add `def {_INITIALIZE}(self, context): …` to class {cls.name}, and build it again"
+        return Finding("no_initialize", file, message, fix)
+    return None
 
 
 def _bound(statement: ast.stmt) -> set[str]:
@@ -45,7 +69,15 @@ def _bound(statement: ast.stmt) -> set[str]:
     return set()
 
 
-def _handles(cls: ast.ClassDef) -> bool:
-    if any(_HANDLE in _bound(s) for s in cls.body):
-        return True
+def _has(cls: ast.ClassDef, name: str) -> bool:
+    return any(name in _bound(s) for s in at_module_level(cls.body))
+
+
+def _inherits(cls: ast.ClassDef) -> bool:
     return any(not (isinstance(b, ast.Name) and b.id == "object") for b in cls.bases)
+
+
+def _is_set_elsewhere(module: Module, name: str) -> bool:
+    """Tell whether something is given an attribute of that name, as `self.initialize = …` does it."""
+    nodes = (n for s in module.statements for n in ast.walk(s))
+    return any(isinstance(n, ast.Attribute) and n.attr == name and isinstance(n.ctx, ast.Store) for n in nodes)

@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from chalicelib.domain.findings import Finding, Severity
-from chalicelib.domain.formats.handler import OWN, parse_handler, why_not
+from chalicelib.domain.formats.handler import FIX, OWN, UNSERVED, handler_finding, parse_handler
 from chalicelib.domain.formats.mar_manifest import MANIFEST
 from chalicelib.domain.strict_yaml import BadYaml, parse
 from chalicelib.domain.zipdir import Entry
 
-_HANDLER_FIX = "build it again with --handler FILE.py, or one of TorchServe's own"
+_OWN_HANDLER = (
+    "write a FILE.py with a class that has initialize(self, context) and handle(self, data, context), "
+    "and build it again with --handler FILE.py"
+)
 _SHOWN = 100
 _FINDINGS = 20  # of one file
 # PEP 508 by its shape: a name, extras, versions or an address, a marker.
@@ -29,15 +32,20 @@ def handler_findings(
     """Return why TorchServe would find no handler, nothing where it would."""
     where, name = f"{MANIFEST}: model.handler", model.get("handler")
     if not isinstance(name, str) or not name:
-        return (Finding("no_handler", where, "the manifest names no handler", _HANDLER_FIX),)
+        return (Finding("no_handler", where, "the manifest names no handler", FIX),)
     parsed = parse_handler(name)
     if parsed is not None and parsed[0] in files:
-        reason = why_not(take(files[parsed[0]]), parsed[1])
-        return () if reason is None else (Finding("bad_handler", parsed[0], reason, _HANDLER_FIX),)
-    if name in OWN:
-        return ()
+        found = handler_finding(parsed[0], take(files[parsed[0]]), parsed[1])
+        return () if found is None else (found,)
+    return () if name in OWN else (_no_handler(where, name),)
+
+
+def _no_handler(where: str, name: str) -> Finding:
+    if name in UNSERVED:
+        message = f"TorchServe's own {name!r} is not served: {UNSERVED[name]}"
+        return Finding("no_handler", where, message, _OWN_HANDLER)
     message = f"{name[:_SHOWN]!r} is neither a file of the archive nor one of {', '.join(OWN)}"
-    return (Finding("no_handler", where, message, _HANDLER_FIX),)
+    return Finding("no_handler", where, message, FIX)
 
 
 def config_findings(name: str, text: bytes) -> tuple[Finding, ...]:

@@ -24,7 +24,7 @@ from chalicelib.local.fleet.host import Isolation
 from chalicelib.local.fleet.replica import Site
 from chalicelib.local.fleet.run import Run
 from chalicelib.local.home import Home
-from chalicelib.pipeline.ports import Bucket
+from chalicelib.pipeline.ports import ONE, Bucket, Capacity
 
 _FETCHES = 2  # at once
 # Stable and canary compute at the same time: threads beyond the processors make both wait for each other.
@@ -88,7 +88,9 @@ class LocalFleet:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def ensure(self, deployment: Deployment) -> None:
+    def ensure(self, deployment: Deployment, capacity: Capacity = ONE) -> None:
+        """Start it unless it runs; its replicas are as many as it says, whatever the traffic."""
+        del capacity
         with self._guard:
             if deployment.id in self._runs:
                 return

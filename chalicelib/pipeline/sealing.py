@@ -1,0 +1,64 @@
+"""Seal by reading and writing: for stores that don't tell a SHA-256 of what they copy.
+
+Each object is read once and written anew, in parts that are hashed while they pass by; one part is held in memory.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chalicelib.domain.errors import Rejected
+from chalicelib.domain.objects import StoredObject
+from chalicelib.domain.refs import MANIFEST
+from chalicelib.domain.version import PART_SIZE, file_digest
+from chalicelib.pipeline.ports import Bucket
+
+
+@dataclass(frozen=True)
+class StreamingSealer:
+    """`ports.Sealer` over any two buckets."""
+
+    drop: Bucket
+    store: Bucket
+
+    def __call__(self, item: StoredObject, key: str, *, sha256: str = "") -> str:
+        """Copy one object; raises Gone, or Rejected when its SHA-256 isn't the promised one."""
+        digests = _Digests()
+        self.store.put_parts(key, digests.over(_parts(self.drop, item)))
+        check_promise(item, digests.whole.hexdigest(), sha256)
+        return file_digest(digests.parts)
+
+
+def check_promise(item: StoredObject, found: str, promised: str) -> None:
+    """Raise Rejected when a promised SHA-256 isn't the one that was found."""
+    if promised not in {"", found}:
+        raise Rejected(
+            f"{item.key} arrived with SHA-256 {found}, but {MANIFEST} says {promised}; upload it again",
+            code="digest_mismatch",
+        )
+
+
+class _Digests:
+    """The SHA-256 of each part and of the whole, taken while the parts pass by."""
+
+    def __init__(self) -> None:
+        self.whole = hashlib.sha256()
+        self.parts: list[bytes] = []
+
+    def over(self, parts: Iterator[bytes]) -> Iterator[bytes]:
+        for part in parts:
+            self.whole.update(part)
+            self.parts.append(hashlib.sha256(part).digest())
+            yield part
+
+
+def _parts(drop: Bucket, item: StoredObject) -> Iterator[bytes]:
+    """Yield an object in parts of PART_SIZE bytes; an empty object is one empty part."""
+    held = bytearray()
+    for block in drop.stream(item):
+        held += block
+        while len(held) >= PART_SIZE:
+            yield bytes(held[:PART_SIZE])
+            del held[:PART_SIZE]
+    if held or not item.size:
+        yield bytes(held)
