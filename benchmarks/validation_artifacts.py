@@ -57,7 +57,8 @@ def big_saved_model(size: int) -> dict[str, Made]:
     block = weights(BLOCK)
     whole, rest = divmod(size // shards, BLOCK)
     kernel = (whole * BLOCK + rest - layers * _BIAS) // layers // 4 * 4
-    rows, files = [], {}
+    rows: list[tuple[bytes, bytes]] = []
+    files = {}
     for n in range(shards):
         rows += _layers(n, layers, kernel, block)
         end = layers * (_BIAS + kernel)
