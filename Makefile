@@ -4,6 +4,7 @@
 #   make test
 VENV      ?= .venv
 BIN       := $(VENV)/bin
+SAM       := $(VENV)/sam
 TORCH     ?=
 STORE     ?= auto
 MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
@@ -12,11 +13,12 @@ MINIO_CACHE   := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/modeld
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] < (3,14))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help demo test check up minio install clean constraints
+.PHONY: help demo test check up minio install clean constraints package package-check
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '1,5p' Makefile; echo '#   make up    the platform in the foreground'; echo '#   make minio builds the real store, once (needs Go; about 4 minutes)'
+	@sed -n '1,5p' Makefile; echo '#   make up    the platform in the foreground'; echo '#   make minio builds the real store, once (needs Go; about 4 minutes)'; \
+		echo '#   make package        what `sam deploy` sends to AWS (make package-check proves it)'
 
 $(BIN)/uv:
 	@test -n "$(PYTHON)" || { echo 'Modeldrop needs Python 3.11, 3.12 or 3.13 on PATH.' >&2; exit 1; }
@@ -29,6 +31,13 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/uv
 	@echo '==> Installing modeldrop[$*] (the first time this downloads some GB of frameworks)'
 	@$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode -c constraints.txt \
 		$(if $(TORCH),--torch-backend=$(TORCH)) -e '.[$*]'
+	@touch $@
+
+# The SAM CLI pins older libraries than ours, so it lives in a place of its own; cfn-lint comes with it.
+$(VENV)/.installed-sam: constraints-sam.txt | $(BIN)/uv
+	@echo '==> Installing the SAM CLI into $(SAM)'
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(SAM)
+	@$(BIN)/uv pip install --quiet --python $(SAM)/bin/python --compile-bytecode -c constraints-sam.txt aws-sam-cli
 	@touch $@
 
 install: $(VENV)/.installed-demo
@@ -53,14 +62,28 @@ check: $(VENV)/.installed-test
 	PYTHONPATH=serving_image $(BIN)/lint-imports
 
 # Two at a time where nobody minds; whole platforms under load have the machine to themselves.
-test: minio $(VENV)/.installed-test check
+test: minio $(VENV)/.installed-test $(VENV)/.installed-sam check
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m slow
+
+# What `sam deploy` sends to AWS, in .aws-sam; it needs the Python of the Lambda runtime.
+package: $(VENV)/.installed-sam
+	@runtime=$$($(BIN)/python tools/runtime_python.py) && \
+		PATH="$${runtime%/*}:$$PATH" SAM_CLI_TELEMETRY=0 $(SAM)/bin/sam build
+
+# Each function with only its own role, and the built zips on the runtime's Python: two proofs of `make test`, alone.
+package-check: $(VENV)/.installed-test $(VENV)/.installed-sam
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/aws -k 'test_package or test_roles'
 
 constraints: $(BIN)/uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--no-header --no-annotate --no-emit-index-url --quiet -o constraints.txt
 	@grep -q '^uv==' constraints.txt || $(BIN)/uv --version | awk '{print "uv==" $$2}' >> constraints.txt
+	echo aws-sam-cli | $(BIN)/uv pip compile - --universal --python-version 3.11 \
+		--no-header --no-annotate --no-emit-index-url --quiet -o constraints-sam.txt
+	$(BIN)/uv pip compile layers/dependencies/requirements.in --no-deps -c constraints.txt --python-version 3.13 \
+		--python-platform x86_64-manylinux2014 --no-header --no-annotate --no-emit-index-url --quiet \
+		-o layers/dependencies/requirements.txt
 
 clean:
-	rm -rf $(VENV) build demo-output *.egg-info
+	rm -rf $(VENV) .aws-sam build demo-output *.egg-info
