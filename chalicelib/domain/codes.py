@@ -5,9 +5,9 @@ CODES = frozenset({
     "bad_predictor", "bad_requirements", "bad_runtime_yaml", "bad_saved_model", "bad_score", "bad_variables_index",
     "bad_zip", "container_not_served", "duplicate_entry", "empty_file", "encrypted_entry", "error_page",
     "file_and_folder", "forbidden_global", "forbidden_op", "header_mismatch", "hidden_bytes", "illegal_entry_name",
-    "illegal_name", "illegal_path", "lfs_pointer", "loose_model", "missing_file", "missing_tensor",
-    "no_environment", "no_handler", "no_initialize", "no_manifest", "no_serve_tag", "no_serving_default",
-    "not_in_manifest", "other_python", "pickle_beside", "shard_too_long", "special_entry", "stored_descriptor", "stray_shard",
+    "illegal_name", "illegal_path", "lfs_pointer", "loose_model", "missing_file", "missing_tensor", "no_environment",
+    "no_handler", "no_initialize", "no_manifest", "no_serve_tag", "no_serving_default", "not_in_manifest",
+    "other_python", "pickle_beside", "shard_too_long", "special_entry", "stored_descriptor", "stray_shard",
     "too_large", "too_many_entries", "too_many_files", "two_artifacts", "unknown_compression", "unknown_op",
     "untraced_file", "wrong_crc", "wrong_depth",
 })  # fmt: skip

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chalicelib.domain.findings import ArtifactFormat, Verdict
 from chalicelib.domain.formats import DEFAULTS
-from chalicelib.domain.formats.handler import parse_handler, why_not
+from chalicelib.domain.formats.handler import UNSERVED, handler_finding, parse_handler
 from chalicelib.domain.zipdir import ZipFault, read_directory
 from chalicelib.domain.zipwalk import extract, walk
 from tests.domain.uploads import HANDLER, codes, folder, judged, manifest, mar, zipped
@@ -82,7 +82,7 @@ def test_a_handler_is_a_file_of_the_archive_or_one_of_torchserves_own(handler):
     assert judged_mar(mar(b"def handle(data, context): ...", handler=handler)).verdict is Verdict.ACCEPT
 
 
-@pytest.mark.parametrize("handler", ["", None, 3, "nowhere", "h:a:b", "../h", "h.pyc", "vision_handler", "x" * 5000])
+@pytest.mark.parametrize("handler", ["", None, 3, "nowhere", "h:a:b", "../h", "h.pyc", "Vision_handler", "x" * 5000])
 def test_any_other_handler_is_rejected(handler):
     assert codes(judged_mar(mar(handler=handler))) == ["no_handler"]
 
@@ -99,14 +99,18 @@ def test_any_other_handler_is_rejected(handler):
         "try:\n import x\nexcept ImportError:\n def handle(d, c): ...",
         "if True:\n def handle(d, c): ...",
         "class A(Base): ...",
-        "class A:\n def handle(self, d, c): ...",
-        "class A:\n handle = Base.handle",
+        "class A:\n def initialize(self, c): ...\n def handle(self, d, c): ...",
+        "class A:\n handle = Base.handle\n initialize = Base.initialize",
+        "class A:\n if True:\n  def initialize(self, c): ...\n def handle(self, d, c): ...",
+        "class A(Base):\n def handle(self, d, c): ...",
+        "class A:\n def __init__(self):\n  self.initialize = print\n def handle(self, d, c): ...",
+        "class A:\n def handle(self, d, c): ...\nA.initialize = print",
         "class A(object, Base): ...",
         "import re\nx = re.compile('\\d')\ndef handle(d, c): ...",
     ],
 )
 def test_a_module_is_a_handler_when_torchserve_would_find_one(source):
-    assert why_not(source.encode(), "handle") is None
+    assert handler_finding("h.py", source.encode(), "handle") is None
 
 
 @pytest.mark.parametrize(
@@ -127,7 +131,26 @@ def test_a_module_is_a_handler_when_torchserve_would_find_one(source):
     ],
 )
 def test_a_module_that_torchserve_would_refuse_says_why(source, reason):
-    assert reason in (why_not(source.encode(), "handle") or "")
+    finding = handler_finding("h.py", source.encode(), "handle")
+    assert finding is not None
+    assert (finding.code, finding.where) == ("bad_handler", "h.py")
+    assert reason in finding.message
+
+
+@pytest.mark.parametrize("bases", ["", "()", "(object)"])
+def test_a_class_that_torchserve_couldnt_initialize_says_what_to_add(bases):
+    finding = handler_finding("h.py", f"class A{bases}:\n def handle(self, d, c): ...".encode(), "handle")
+    assert finding is not None
+    assert (finding.code, finding.where) == ("no_initialize", "h.py")
+    assert "add `def initialize(self, context): …` to class A" in finding.fix
+
+
+@pytest.mark.parametrize("name", UNSERVED)
+def test_a_handler_of_torchserves_that_isnt_served_says_why_and_how_to_bring_ones_own(name):
+    (finding,) = judged_mar(mar(handler=name)).findings
+    assert finding.code == "no_handler"
+    assert UNSERVED[name] in finding.message
+    assert "--handler FILE.py" in finding.fix
 
 
 def test_a_handlers_name_says_its_file_and_function():
