@@ -63,6 +63,7 @@ def archives(request):
         _archive(folder, "custom", "--handler", "h.py")
         _archive(folder, "bare_name", "--handler", "h")
         _archive(folder, "function", "--handler", "h:handle")
+        _archive(folder, "own", "--handler", "base_handler", *weights)
         _archive(folder, "scripted", "--handler", "image_classifier", *weights)
         _archive(folder, "stored", "--handler", "h.py", *weights, "--archive-format", "zip-store")
         _archive(

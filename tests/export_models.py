@@ -65,18 +65,41 @@ def tf1(name, tags, *, variables, asset=False):
         builder.save()
 
 
+def train_and_serve():
+    """Save one set of variables with two graphs, as a trainer that serves, too, does."""
+    builder = V1.saved_model.Builder(str(OUT / "train_and_serve"))
+    for tags in (["train"], ["serve", "gpu"]):
+        with tf.Graph().as_default() as graph, V1.Session(graph=graph) as session:
+            x = V1.placeholder(tf.float32, [None, 2], name="x")
+            y = tf.matmul(x, V1.get_variable("w", initializer=[[1.0], [2.0]], use_resource=True))
+            session.run(V1.global_variables_initializer())
+            if "train" in tags:
+                builder.add_meta_graph_and_variables(session, tags)
+                continue
+            signature = V1.saved_model.predict_signature_def({"x": x}, {"y": y})
+            builder.add_meta_graph(tags, signature_def_map={"serving_default": signature})
+    builder.save()
+
+
 def sharded():
-    """Write the variables of the Keras export in three shards, as a distributed trainer does."""
-    tensors = [tf.constant([float(n)] * 100 * n, name=f"t{n}") for n in range(1, 4)]
-    prefixes = []
-    for n, tensor in enumerate(tensors):
-        prefix = str(OUT / "parts" / f"p{n}")
-        tf.raw_ops.SaveV2(prefix=prefix, tensor_names=[f"t{n}"], shape_and_slices=[""], tensors=[tensor])
-        prefixes.append(prefix)
-    (OUT / "sharded" / "variables").mkdir(parents=True)
-    merged = str(OUT / "sharded" / "variables" / "variables")
-    tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=prefixes, destination_prefix=merged, delete_old_dirs=False)
-    (OUT / "sharded" / "saved_model.pb").write_bytes((OUT / "keras" / "saved_model.pb").read_bytes())
+    """Save three variables in a shard each, as a trainer on three devices does."""
+    with tf.Graph().as_default() as graph:
+        total = x = V1.placeholder(tf.float32, [None, 100], name="x")
+        for n in range(1, 4):
+            with tf.device(f"/cpu:{n - 1}"):
+                weight = V1.get_variable(f"t{n}", initializer=tf.fill([n, 100], float(n)), use_resource=True)
+                total += tf.reduce_sum(weight, axis=0)
+        with V1.Session(graph=graph, config=V1.ConfigProto(device_count={"CPU": 3})) as session:
+            session.run(V1.global_variables_initializer())
+            builder = V1.saved_model.Builder(str(OUT / "sharded"))
+            builder.add_meta_graph_and_variables(
+                session,
+                ["serve"],
+                signature_def_map={"serving_default": V1.saved_model.predict_signature_def({"x": x}, {"y": total})},
+                saver=V1.train.Saver(sharded=True),
+                clear_devices=True,
+            )
+            builder.save()
 
 
 def _words():
@@ -94,3 +117,4 @@ tf1("tf1_no_variables", ["serve"], variables=False)
 tf1("gpu_tag", ["serve", "gpu"], variables=True)
 tf1("train_tag", ["train"], variables=True)
 sharded()
+train_and_serve()

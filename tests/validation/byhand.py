@@ -188,7 +188,7 @@ def text_constant(name: str, text: str) -> bytes:
     return node(name, "Const", attrs={"dtype": dtype(7), "value": message(8, tensor)})
 
 
-X = node("x", "Placeholder", attrs={"dtype": dtype(), "shape": message(7)})
+X = node("x", "Placeholder", attrs={"dtype": dtype(), "shape": message(7, number(3, 1))})  # of unknown rank
 Y = node("y", "Identity", "x", attrs={"T": dtype()})
 
 
@@ -198,7 +198,7 @@ def function(name: str, *nodes: bytes) -> bytes:
 
 
 def tensor_info(name: str = "x:0") -> bytes:
-    return message(1, name) + number(2, FLOAT) + message(3, message(2, number(1, 3)))
+    return message(1, name) + number(2, FLOAT) + message(3, message(2, number(1, -1)))
 
 
 def signature(inputs: Mapping[str, bytes], outputs: Mapping[str, bytes]) -> bytes:

@@ -13,11 +13,29 @@ from tests.validation.byhand import DEFLATED, Raw, deflated, descriptor, local_b
 from tests.validation.corpus import Built, Case, Files, bad, good
 
 MAR, MANIFEST = "model.mar", "MAR-INF/MANIFEST.json"
-REAL = ("custom", "bare_name", "function", "scripted", "stored", "full")
+REAL = ("custom", "bare_name", "function", "own", "scripted", "stored", "full")
 WEIGHTS = ("state.pt", "legacy.pt", "checkpoint.pt", "scripted.pt", "traced.pt", "exported.pt2", "arrays.npz")
 PLAIN = {"h.py": HANDLER, MANIFEST: manifest()}
 BASE = (Raw(b"h.py", HANDLER), Raw(MANIFEST.encode(), manifest()))
 FULL32 = 0xFFFFFFFF
+
+
+NUMPY = b"""\
+from pathlib import Path
+import numpy as np
+
+class Loads:
+    def initialize(self, context):
+        folder = Path(context.system_properties["model_dir"])
+        self.held = [np.load(p, allow_pickle=p.suffix == ".pkl") for p in sorted(folder.glob("*[nrs].[np]*"))]
+
+    def handle(self, data, context):
+        return [len(self.held) for _ in data]
+"""
+
+
+HANDLES = b"class H:\n    def handle(self, data, context): return data\n"
+INHERITS = HANDLES.replace(b"H:", b"H(Echo):")
 
 
 def archived(name: str) -> Callable[[Built], Files]:
@@ -29,8 +47,8 @@ def of_weights(name: str) -> Callable[[Built], Files]:
 
 
 def holding(*names: str) -> Callable[[Built], Files]:
-    """Return an archive with files of the weights' folder beside its handler."""
-    return lambda built: {MAR: mar(extra={n: (built.weights / n).read_bytes() for n in names})}
+    """Return an archive with files of the weights' folder beside a handler that loads all of them."""
+    return lambda built: {MAR: mar(NUMPY, extra={n: (built.weights / n).read_bytes() for n in names})}
 
 
 def written(*entries: Raw, **how: object) -> Files:
@@ -111,6 +129,8 @@ GOOD |= {
     "an entry with ZIP64 sizes": good(
         written(Raw(b"w.bin", b"weights", local={"size": FULL32, "packed": FULL32, "extra": zip64_extra(7, 7)}))
     ),
+    "a handler whose class inherits": good({MAR: mar(b"from base import Echo\n" + INHERITS, {"base.py": HANDLER})}),
+    "a handler whose class is given its methods": good({MAR: mar(HANDLES + b"    initialize = print\n")}),
     "a folder entry": good(written(Raw(b"data/"), Raw(b"data/a", b"x"))),
     "a name in UTF-8": good(named("é.txt".encode(), flags=0x800)),
 }
@@ -208,6 +228,9 @@ BAD: dict[str, Case] = {
     "a handler that doesn't parse": bad({MAR: mar(b"def handle(:")}, "bad_handler"),
     "a handler with NUL": bad({MAR: mar(b"\0")}, "bad_handler"),
     "a handler of two classes": bad({MAR: mar(b"class A: ...\nclass B: ...")}, "bad_handler"),
+    "a handler whose class isn't initialized": bad({MAR: mar(HANDLES)}, "no_initialize"),
+    "a handler of TorchServe's that isn't served": bad({MAR: mar(handler="vllm_handler")}, "no_handler"),
+    "a handler of TorchServe's that has ended": bad({MAR: mar(handler="text_classifier")}, "no_handler"),
     "a handler whose class doesn't handle": bad({MAR: mar(b"class A: ...")}, "bad_handler"),
     "a configuration with a key twice": bad(
         {MAR: mar(configFile="c.yaml", extra={"c.yaml": b"a: 1\na: 2"})}, "bad_model_config"

@@ -32,9 +32,11 @@ def runtime_with(field: str, value: str) -> str:
 TYPE, PYTHON = "INFERENCE_ENV_TYPE", "INFERENCE_PYTHON_VERSION"
 CASES: dict[str, Case] = {
     "a score.py with its environment": good(scored()),
-    "a score.py whose functions are imported": good(scored(b"from model import load_model, predict\n")),
-    "a score.py that imports all": good(scored(b"from model import *\n")),
-    "a score.py with a function under if": good(scored(b"if True:\n    def load_model(): ...\npredict = print\n")),
+    "a score.py whose functions are imported": good(
+        scored(b"from model import load_model, predict\n", **{"model.py": SCORE})
+    ),
+    "a score.py that imports all": good(scored(b"from model import *\n", **{"model.py": SCORE})),
+    "a score.py with a function under if": good(scored(b"if True:\n    def load_model(): ...\npredict = list\n")),
     "a score.py beside other models": good(scored(**{"a.onnx": b"x", "a.h5": b"x", "sub/saved_model.pb": b"x"})),
     "a score.py without load_model": bad(scored(b"def predict(data): ...\n"), "bad_score"),
     "a score.py without predict": bad(scored(b"def load_model(): ...\n"), "bad_score"),
@@ -80,7 +82,7 @@ CASES: dict[str, Case] = {
     "a predictor.py with all four methods and helpers": good(
         {
             "predictor.py": PREDICTOR
-            + b"    def preprocess(self, x): ...\n    postprocess = preprocess\nclass Helper: ...\n"
+            + b"    def preprocess(self, x): return x\n    postprocess = preprocess\nclass Helper: ...\n"
         }
     ),
     "a pickle beside a predictor.py": good({"predictor.py": PREDICTOR, "model.pkl": b"x"}, "pickle_beside"),

@@ -27,9 +27,11 @@ from tests.validation.byhand import (
 from tests.validation.corpus import Built, Case, Files, bad, good, unfinished
 
 PB, INDEX, SHARD = "saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"
-SAVES = message(3, message(3, "save"))  # a saver, so that variables are expected
-MORE = ("images", "sequences", "attention", "text", "loops", "examples", "base64", "randoms", "prints", "two_shards")
-REAL = ("keras", "no_variables", "vocabulary", "tf1", "tf1_no_variables", "gpu_tag", "sharded")
+# A saver, so that variables are expected, and the nodes that it names.
+SAVES = message(3, message(1, "save/file:0") + message(2, "save/file:0") + message(3, "save/restore"))
+SAVER = (text_constant("save/file", "variables"), node("save/restore", "NoOp"))
+MORE = ("images", "sequences", "attention", "text", "loops", "examples", "base64", "randoms", "prints", "many_shards")
+REAL = ("keras", "no_variables", "vocabulary", "tf1", "tf1_no_variables", "gpu_tag", "train_and_serve", "sharded")
 
 
 def exported(name: str) -> Callable[[Built], Files]:
@@ -60,7 +62,7 @@ def pb(*graphs: bytes) -> Files:
 
 
 def with_index(index: bytes, shard: bytes = bytes(8)) -> Files:
-    return pb(meta_graph(SAVES)) | {INDEX: index, SHARD: shard}
+    return pb(meta_graph(SAVES, nodes=[X, Y, *SAVER])) | {INDEX: index, SHARD: shard}
 
 
 def saved(first: bytes, **changes: object) -> Files:

@@ -5,6 +5,7 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 from chalicelib.domain.formats import DEFAULTS
 from tests.domain.uploads import mar
@@ -12,6 +13,7 @@ from tests.validation.byhand import DEFLATED, Raw, deflated, descriptor, raw_zip
 from tests.validation.corpus import Built, Case, Files, bad, good
 from tests.validation.corpus_archives import BODY, MAR, unicode_path
 
+LOADS = Path(__file__).with_name("weights_handler.py").read_bytes()
 SMALL = replace(DEFAULTS, expanded=50_000, entries=15)
 PLAIN = pickle.dumps({"a": [1.0, 2.0]}, 2)
 RUNS = b"cos\nsystem\n(S'true'\ntR."
@@ -20,7 +22,7 @@ COMPUTES = b"\x80\x04\x8c\x01o\x8c\x01s\x86\x8c\x06system\x93."
 
 
 def weighing(body: bytes, name: str = "w.pt") -> Files:
-    return {MAR: mar(extra={name: body}, serializedFile=name)}
+    return {MAR: mar(LOADS, extra={name: body}, serializedFile=name)}
 
 
 def of(name: str) -> Callable[[Built], Files]:
@@ -34,11 +36,15 @@ def deferred(name: bytes, body: bytes, tail: bytes | None = None) -> Raw:
     return Raw(name, body, flags=0x808, descriptor=tail or descriptor(body, len(body)), local=said)
 
 
-DATA, STORAGE = deferred(b"w/data.pkl", PLAIN), deferred(b"w/data/0", bytes(16))
+DATA, STORAGE, VERSION = (
+    deferred(b"w/data.pkl", PLAIN),
+    deferred(b"w/data/0", bytes(16)),
+    deferred(b"w/version", b"3\n"),
+)
 
 
 def torch_zip(*entries: Raw, **how: object) -> Files:
-    return weighing(raw_zip([DATA, STORAGE, *entries], **how))  # type: ignore[arg-type]
+    return weighing(raw_zip([DATA, STORAGE, VERSION, *entries], **how))  # type: ignore[arg-type]
 
 
 def plain(**changes: object) -> Files:

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-V1 = tf.compat.v1
 OUT = Path(sys.argv[1])
 keras.utils.set_random_seed(0)
 TEXT = tf.TensorSpec([None], tf.string, name="text")
@@ -29,26 +28,12 @@ def serving(name, spec, answer, **beside):
 
 
 def sharded():
-    """Save two variables in a shard each, as a trainer on two devices does."""
-    with tf.Graph().as_default() as graph:
-        with tf.device("/cpu:0"):
-            x = V1.placeholder(tf.float32, [None, 2], name="x")
-            one = V1.get_variable("one", initializer=[[1.0], [2.0]], use_resource=True)
-        with tf.device("/cpu:1"):
-            two = V1.get_variable("two", initializer=[3.0], use_resource=True)
-        y = tf.matmul(x, one) + two
-        with V1.Session(graph=graph, config=V1.ConfigProto(device_count={"CPU": 2})) as session:
-            session.run(V1.global_variables_initializer())
-            signature = V1.saved_model.predict_signature_def({"x": x}, {"y": y})
-            builder = V1.saved_model.Builder(str(OUT / "two_shards"))
-            builder.add_meta_graph_and_variables(
-                session,
-                ["serve"],
-                signature_def_map={"serving_default": signature},
-                saver=V1.train.Saver(sharded=True),
-                clear_devices=True,
-            )
-            builder.save()
+    """Export more variables than may lie in one shard, so that the exporter makes several."""
+    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(8), keras.layers.Dense(2)])
+    policy = tf.train.experimental.MaxShardSizePolicy(max_shard_size=64)
+    options = tf.saved_model.SaveOptions(experimental_sharding_callback=policy)
+    served = tf.function(lambda x: {"y": model(x)}, input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+    tf.saved_model.save(model, OUT / "many_shards", signatures={"serving_default": served}, options=options)
 
 
 def loop(x):

@@ -32,11 +32,32 @@ def load(folder: Path, settings: Settings, scratch: Path) -> "SavedModel":
     import tensorflow as tf  # noqa: PLC0415 - seconds and hundreds of megabytes, for this format only
 
     device = _configure(tf, settings)
-    root = tf.saved_model.load(str(folder))
+    root = _root(tf, str(folder))
     if SIGNATURE not in root.signatures:
         found = ", ".join(root.signatures) or "none"
         raise LoadError(f"no signature {SIGNATURE!r} (found: {found}); re-export with model.export()")
     return SavedModel(tf, root, device)
+
+
+def _root(tf: Any, folder: str) -> Any:
+    """Load the only graph, or of several the one that validation judged: tagged exactly `serve`, else with it."""
+    try:
+        return tf.saved_model.load(folder)
+    except ValueError:  # several must be told apart, and to read all of them first would take as long again
+        tags = _serving_tags([set(g.meta_info_def.tags) for g in _parsed(tf, folder).meta_graphs])
+        if tags is None:
+            raise
+        return tf.saved_model.load(folder, tags=sorted(tags))
+
+
+def _parsed(tf: Any, folder: str) -> Any:
+    return tf.__internal__.saved_model.parse_saved_model(folder)
+
+
+def _serving_tags(graphs: list[set[str]]) -> set[str] | None:
+    """Choose among the tags of several graphs; None where there is nothing to choose."""
+    found = [g for g in graphs if g == {"serve"}] or [g for g in graphs if "serve" in g]
+    return found[0] if len(graphs) > 1 and len(found) == 1 else None
 
 
 def _configure(tf: Any, settings: Settings) -> str:
