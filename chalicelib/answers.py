@@ -77,6 +77,7 @@ class Running(Answer):
     digest: str
     reason: str
     restarts: int
+    most: int
 
 
 class RolloutSummary(Answer):

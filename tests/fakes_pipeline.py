@@ -100,7 +100,7 @@ def fake_ports(**changes) -> Ports:
         "bounds": Bounds(),
     }
     given |= changes
-    return Ports(**{"seal": StreamingSealer(given["drop"], given["store"]), **given})
+    return Ports(**{"sealer": StreamingSealer(given["drop"], given["store"]), **given})
 
 
 def settle(prefix: str, ports: Ports) -> None:

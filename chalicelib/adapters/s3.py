@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BLOCK = 2**20  # bytes that a stream yields at once
 DELETE_AT_ONCE = 1000  # S3's own limit for DeleteObjects
 # 405 is S3's answer for a version that is a delete marker.
-_GONE = {"NoSuchKey", "NoSuchVersion", "404", "PreconditionFailed", "412", "MethodNotAllowed"}
+GONE = {"NoSuchKey", "NoSuchVersion", "404", "PreconditionFailed", "412", "MethodNotAllowed"}
 # A store that won't say, or doesn't know the question: If-Match guards every read there.
 _NOT_TOLD = {"AccessDenied", "NotImplemented", "MethodNotAllowed"}
 
@@ -104,7 +104,7 @@ def _gone(item: StoredObject) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if code_of(error) in _GONE:
+        if code_of(error) in GONE:
             raise Gone(f"{item.key} {item.version_id or item.etag}: {code_of(error)}") from error
         raise
 

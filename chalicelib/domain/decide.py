@@ -21,6 +21,7 @@ from chalicelib.domain.rollout import (
     Outcome,
     Phase,
     Promote,
+    Restart,
     RollBack,
     Rollout,
     Shift,
@@ -44,6 +45,8 @@ def decide(rollout: Rollout, seen: Observation, now: datetime) -> Action:
 def _starting(rollout: Rollout, seen: Observation, now: datetime) -> Action:
     if rollout.wish == "abort":
         return RollBack("aborted by a person before it had traffic", Phase.ABORTED)
+    if rollout.retry and seen.canary.state is FleetState.FAILED:
+        return Restart(f"{rollout.ref} failed before and gets another start")
     if broken := _broken_start(rollout, seen.canary):
         return broken
     if seen.canary.state is not FleetState.READY or not seen.canary.digest:

@@ -19,6 +19,8 @@ class Resources:
     memory_mb: int = 8192  # per replica, watched as RSS
     start_timeout_s: float = 180.0  # load test: loaded, warmed up and ready by then
     environment: Mapping[str, str] = field(default_factory=dict)
+    max_replicas: int = 0  # on a fleet that scales by itself; 0: always `replicas`
+    instance_type: str = ""  # on a fleet that has such; "": the operator's own
 
 
 @dataclass(frozen=True)

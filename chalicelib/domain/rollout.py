@@ -81,6 +81,7 @@ class Rollout:
     extensions: int = 0
     paused: bool = False
     wish: str = ""
+    retry: bool = False  # its deployment had failed before this rollout was opened: it gets another start
     reason: str = ""  # why it is where it is, with numbers
     ended: datetime | None = None
 
@@ -131,6 +132,13 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Restart:
+    """Stop what is left of a failed start, so that the next look starts it anew."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Hold:
     """Do nothing; look again at `until`, if that is known."""
 
@@ -176,4 +184,4 @@ class Fail:
     unservable: bool
 
 
-Action = Start | Hold | Extend | Shift | Promote | RollBack | Fail
+Action = Start | Restart | Hold | Extend | Shift | Promote | RollBack | Fail

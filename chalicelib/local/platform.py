@@ -122,7 +122,7 @@ class Platform:
         self._ports = Ports(
             drop=connected.drop,
             store=connected.store,
-            seal=StreamingSealer(connected.drop, connected.store),
+            sealer=StreamingSealer(connected.drop, connected.store),
             registry=self._registry,
             fleet=self._fleet,
             metrics=self._gateway.counters,

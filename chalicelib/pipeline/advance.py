@@ -19,6 +19,7 @@ from chalicelib.domain.rollout import (
     Observation,
     Phase,
     Promote,
+    Restart,
     RollBack,
     Rollout,
     Shift,
@@ -62,6 +63,9 @@ def _act(action: Action, endpoint: Stored[Endpoint], rollout: Stored[Rollout], p
     match action:
         case Start(_, at_least):
             ports.fleet.ensure(rollout.value.canary, Capacity(at_least, may_scale_in=False))
+        case Restart():
+            ports.fleet.stop(rollout.value.canary.id)
+            ports.registry.commit([rollout.to(retry=False).write])
         case Hold():
             pass
         case Extend(reason):

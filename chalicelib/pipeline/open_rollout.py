@@ -17,8 +17,10 @@ from chalicelib.pipeline.records import Records, Stored
 from chalicelib.pipeline.transitions import of_rollout
 from chalicelib.pipeline.wakeups import wake_endpoint
 
+DROP = "drop"  # what opens a version's first rollout
 
-def open_rollout(ref: VersionRef, ports: Ports, *, endpoint: str = "", once: str = "drop") -> str:
+
+def open_rollout(ref: VersionRef, ports: Ports, *, endpoint: str = "", once: str = DROP) -> str:
     """Open the rollout of a registered version and return its id; the same `once` opens nothing twice.
 
     A drop opens one rollout for each version, ever: a replayed event can't redeploy what was rolled back. An open
@@ -36,10 +38,10 @@ def open_rollout(ref: VersionRef, ports: Ports, *, endpoint: str = "", once: str
     stored = records.endpoint(name) or Stored(name, Endpoint(name, owner=ref.model_id))
     may_deploy(stored.value.owner, ref, name, ports.bounds)
     canary = deployment_of(name, version.value, wishes.resources)
-    rollout = Rollout(rollout_id, name, ref, canary, stored.value.promoted, wishes.plan, ports.clock())
+    # What a drop opens is the version's first rollout: nothing of it can have failed before.
+    retry = once != DROP and ports.fleet.observe(canary.id).state is FleetState.FAILED
+    rollout = Rollout(rollout_id, name, ref, canary, stored.value.promoted, wishes.plan, ports.clock(), retry=retry)
     _commit_opening(rollout, stored, version, ports)
-    if ports.fleet.observe(canary.id).state is FleetState.FAILED:
-        ports.fleet.stop(canary.id)  # of an earlier rollout: this one gives it another start
     wake_endpoint(name, ports)
     return rollout_id
 

@@ -11,6 +11,8 @@ from chalicelib.domain.errors import Gone as Gone  # adapters raise it, verbs ca
 from chalicelib.domain.formats.seam import Limits
 from chalicelib.domain.objects import StoredObject
 from chalicelib.domain.policy import NO_POLICY, Policy
+from chalicelib.domain.record import Doc as Doc  # adapters make them, verbs read them  # noqa: PLC0414
+from chalicelib.domain.record import Write as Write  # noqa: PLC0414
 from chalicelib.domain.rollout import Plan
 from chalicelib.domain.traffic import Traffic
 from chalicelib.domain.transition import Transition
@@ -46,26 +48,6 @@ class Bucket(Protocol):
     def open_uploads(self, keys: Sequence[str]) -> Sequence[tuple[str, datetime]]:
         """Return (key, begun) of unfinished multipart uploads to those keys or below those that end with a slash."""
         ...
-
-
-@dataclass(frozen=True)
-class Doc:
-    """A stored record: JSON by kind and id. `revision` grows with every write."""
-
-    kind: str
-    id: str
-    revision: int
-    body: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Write:
-    """A conditional write: `expected` is the revision that was read, 0 for "must not exist". No body deletes."""
-
-    kind: str
-    id: str
-    expected: int
-    body: dict[str, Any] | None
 
 
 class Registry(Protocol):
@@ -149,12 +131,16 @@ class Bus(Protocol):
 class Sealer(Protocol):
     """How an object of the drop becomes one of the model store, byte by byte the same."""
 
-    def __call__(self, item: StoredObject, key: str, *, sha256: str = "") -> str:
+    def copy(self, item: StoredObject, key: str, *, sha256: str = "") -> str:
         """Copy the very bytes that were listed to a key of the store and return their `file_digest`.
 
         Raises Gone when they aren't there any more, and Rejected (`digest_mismatch`) when the SHA-256 of the whole
         isn't the one that was promised ("" promises none).
         """
+        ...
+
+    def release(self, items: Sequence[StoredObject]) -> None:
+        """Say that the store has those objects: the drop needn't keep them for ever."""
         ...
 
 
@@ -170,7 +156,7 @@ class Ports:
 
     drop: Bucket
     store: Bucket  # the model store: uploaders can't write it
-    seal: Sealer
+    sealer: Sealer
     registry: Registry
     fleet: Fleet
     metrics: Metrics

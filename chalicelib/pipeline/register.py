@@ -57,6 +57,7 @@ def _seal(upload: Upload, drop: Stored[Drop], ports: Ports) -> Version:
     try:
         files = tuple(_copied(upload, store_prefix, ports))
         version = _version(ref, drop.value.report, upload, store_prefix, files, ports)
+        ports.sealer.release(upload.files)
         _commit(version, drop, ports)
     except (Gone, Rejected, Conflict):
         _discard(store_prefix, ports.store)
@@ -69,7 +70,7 @@ def _copied(upload: Upload, store_prefix: str, ports: Ports) -> Iterator[SealedF
     promised = _promised(upload, ports)
     for path, item in sorted(upload.paths.items()):
         if path not in MARKERS:
-            digest = ports.seal(item, store_prefix + path, sha256=promised.get(path, ""))
+            digest = ports.sealer.copy(item, store_prefix + path, sha256=promised.get(path, ""))
             yield SealedFile(path, item.size, digest)
 
 

@@ -4,7 +4,7 @@ Each object is read once and written anew, in parts that are hashed while they p
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from chalicelib.domain.errors import Rejected
@@ -21,16 +21,18 @@ class StreamingSealer:
     drop: Bucket
     store: Bucket
 
-    def __call__(self, item: StoredObject, key: str, *, sha256: str = "") -> str:
+    def copy(self, item: StoredObject, key: str, *, sha256: str = "") -> str:
         """Copy one object; raises Gone, or Rejected when its SHA-256 isn't the promised one."""
         digests = _Digests()
         self.store.put_parts(key, digests.over(_parts(self.drop, item)))
-        check_promise(item, digests.whole.hexdigest(), sha256)
+        _check_promise(item, digests.whole.hexdigest(), sha256)
         return file_digest(digests.parts)
 
+    def release(self, items: Sequence[StoredObject]) -> None:
+        """Nothing to say: the drop keeps what was sealed until somebody deletes it."""
 
-def check_promise(item: StoredObject, found: str, promised: str) -> None:
-    """Raise Rejected when a promised SHA-256 isn't the one that was found."""
+
+def _check_promise(item: StoredObject, found: str, promised: str) -> None:
     if promised not in {"", found}:
         raise Rejected(
             f"{item.key} arrived with SHA-256 {found}, but {MANIFEST} says {promised}; upload it again",

@@ -18,6 +18,7 @@ from chalicelib.domain.rollout import (
     Phase,
     Plan,
     Promote,
+    Restart,
     RollBack,
     Rollout,
     Shift,
@@ -83,6 +84,12 @@ def canary(state: FleetState, **seen) -> Observation:
             canary(FleetState.FAILED, reason="ValueError: bad weights"),
             Fail("ValueError: bad weights", unservable=True),
         ),
+        (
+            replace(STARTING, retry=True),
+            canary(FleetState.FAILED, reason="ValueError: bad weights"),
+            Restart("digits/v2 failed before and gets another start"),
+        ),
+        (replace(STARTING, retry=True), canary(FleetState.STOPPING), Hold("stopping", until=NOW + 9 * MINUTE)),
         (
             STARTING,
             canary(FleetState.READY, ready=1, digest="sha-2", restarts=2),
@@ -205,6 +212,16 @@ def test_the_next_action_before_any_traffic(rollout, seen, action):
             STEP_2,
             replace(HALF, stable=replace(STABLE, ready=2)),
             Hold("100 % needs 2 ready replicas, the canary has 1"),
+        ),
+        (
+            STEP_2,
+            replace(HALF, stable=replace(STABLE, ready=2), canary=replace(READY, most=4)),
+            Start("100 % needs 2 ready replicas, the canary has 1", at_least=2),
+        ),
+        (
+            STEP_2,
+            replace(HALF, stable=replace(STABLE, ready=4), canary=replace(READY, ready=2, most=2)),
+            Hold("100 % needs 4 ready replicas, the canary has 2"),
         ),
     ],
 )

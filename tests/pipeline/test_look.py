@@ -220,7 +220,7 @@ def test_two_attempts_at_one_upload_leave_one_version_and_one_sealed_copy(ports)
 
     ports.drop.put("digits/v1/model.mar", MAR)
     store = Racing(clock=ports.clock)
-    ports = replace(ports, store=store, seal=StreamingSealer(ports.drop, store))
+    ports = replace(ports, store=store, sealer=StreamingSealer(ports.drop, store))
     quiet_look(ports)
     settle(REF.prefix, ports)
     version = Records(ports.registry).list(Version)

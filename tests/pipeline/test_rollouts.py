@@ -237,7 +237,8 @@ def test_a_deployment_that_failed_to_start_is_started_anew_when_a_person_asks(po
     go(ports, 2)
     del ports.fleet.becomes["v2"]
     manage.start("digits", V2, ports)
-    go(ports, 2)
+    go(ports, 3)
+    assert ports.fleet.stopped == [deployment(ports, V2)]
     assert isinstance(go(ports), Hold)
     assert deployment(ports, V2) in endpoint(ports).split.weights
 
@@ -249,6 +250,23 @@ def test_steering_without_an_open_rollout_or_an_endpoint_is_refused_with_the_rea
     live(ports)
     with pytest.raises(Rejected, match="no open rollout"):
         verb("digits", ports)
+
+
+def test_stable_keeps_its_room_from_the_first_shift_until_it_is_no_longer_warm(ports):
+    live(ports)
+    stable = deployment(ports, V1)
+    drop(ports, V2)
+    go(ports)
+    tend("digits", ports)
+    assert ports.fleet.capacities[stable].may_scale_in  # nothing has moved yet
+    go(ports, 2)
+    tend("digits", ports)
+    assert not ports.fleet.capacities[stable].may_scale_in
+    manage.promote("digits", ports)
+    go(ports)
+    tend("digits", ports)
+    assert not ports.fleet.capacities[stable].may_scale_in  # warm
+    assert ports.fleet.capacities[deployment(ports, V2)].may_scale_in
 
 
 def test_starting_what_serves_already_or_isnt_there_is_refused(ports):
