@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 # Upper edges in milliseconds, growing by a fifth: a quantile read from them is right to 20 %; the last bucket is open.
 EDGES_MS: tuple[float, ...] = tuple(round(0.1 * 1.2**n, 4) for n in range(82))
@@ -51,6 +52,29 @@ class Traffic:
     def slower_than(self, ms: float) -> int:
         """Return how many requests took longer, counting only whole buckets above: a doubt is in favour."""
         return sum(self.latencies[bisect_left(EDGES_MS, ms) + 1 :])
+
+
+_ERROR = 500
+_REJECTED = 400
+
+
+class Request(NamedTuple):
+    """What one request adds to the counts. `latency` indexes `Traffic.latencies`; None adds to no bucket."""
+
+    error: bool
+    rejected: bool
+    nonfinite: bool
+    latency: int | None
+
+
+def request(status: int, milliseconds: float, *, nonfinite: bool) -> Request:
+    """Return how one request counts; a status of 502 or 504 stands for no answer.
+
+    An error has no latency: failing fast is not being fast.
+    """
+    error = status >= _ERROR
+    latency = None if error else bisect_left(EDGES_MS, milliseconds)
+    return Request(error, _REJECTED <= status < _ERROR, nonfinite, latency)
 
 
 def _within(at: int, part: float) -> float:

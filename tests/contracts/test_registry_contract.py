@@ -1,27 +1,40 @@
-"""One suite for every registry: in memory and SQLite."""
+"""One suite for every registry: in memory, SQLite, and DynamoDB on moto."""
 
 import threading
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 
+from chalicelib.adapters.dynamodb import DynamoRegistry
 from chalicelib.domain.errors import Conflict
 from chalicelib.domain.transition import Transition
 from chalicelib.local.sqlite import SqliteRegistry
 from chalicelib.pipeline.ports import Write
+from tests.aws_tables import make_table, mocked_client
+from tests.fakes import FakeBucket
 from tests.fakes_registry import FakeRegistry
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="module")
+def dynamodb():
+    with mocked_client() as client:
+        yield client
+
+
+@pytest.fixture(params=["memory", "sqlite", "dynamodb"])
 def registry(request, tmp_path):
     if request.param == "memory":
         yield FakeRegistry()
-    else:
+    elif request.param == "sqlite":
         opened = SqliteRegistry(tmp_path / "registry.sqlite")
         yield opened
         opened.close()
+    else:
+        client = request.getfixturevalue("dynamodb")
+        yield DynamoRegistry(client, make_table(client, f"t-{uuid4().hex}"), FakeBucket(), lambda: NOW)
 
 
 def told(name, subject="m/1", rollout=""):

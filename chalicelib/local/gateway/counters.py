@@ -2,18 +2,15 @@
 
 import threading
 import time
-from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from chalicelib.domain.traffic import EDGES_MS, Traffic
+from chalicelib.domain.traffic import EDGES_MS, Traffic, request
 
 SLICE = 0.1  # seconds
 KEPT = 1800.0  # seconds
-_ERROR = 500
-_REJECTED = 400
 
 
 @dataclass(slots=True)
@@ -29,14 +26,14 @@ class Tally:
     latencies: Counter[int] = field(default_factory=Counter)  # by index into EDGES_MS
 
     def add(self, status: int, milliseconds: float, *, nonfinite: bool) -> None:
+        counts = request(status, milliseconds, nonfinite=nonfinite)
         self.requests += 1
-        self.nonfinite += nonfinite
-        if status >= _ERROR:  # no latency: failing fast is not being fast
-            self.errors += 1
-            return
-        self.rejected += status >= _REJECTED
-        self.milliseconds += milliseconds
-        self.latencies[bisect_left(EDGES_MS, milliseconds)] += 1
+        self.errors += counts.error
+        self.rejected += counts.rejected
+        self.nonfinite += counts.nonfinite
+        if counts.latency is not None:
+            self.milliseconds += milliseconds
+            self.latencies[counts.latency] += 1
 
 
 class Counters:

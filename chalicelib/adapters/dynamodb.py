@@ -1,0 +1,255 @@
+"""The registry on one DynamoDB table: a commit is one transaction, and every read is consistent.
+
+The client is expected to retry in botocore's standard mode. A retry carries the same ClientRequestToken, so that
+DynamoDB answers a transaction that took effect, but whose answer was lost, with success and not with a conflict.
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from botocore.exceptions import ClientError
+
+from chalicelib.adapters.dynamodb_items import (
+    MOST_ITEMS,
+    OUTBOX,
+    delete_doc,
+    doc_partition,
+    key,
+    put_doc,
+    put_transition,
+    timeline_partition,
+    to_text,
+    to_transition,
+    told_partition,
+    transition_body,
+    transition_id,
+)
+from chalicelib.adapters.dynamodb_spills import Overflow, SpillName, Spills
+from chalicelib.adapters.s3 import code_of
+from chalicelib.domain.errors import Conflict
+from chalicelib.domain.record import Doc, Write
+from chalicelib.domain.transition import Transition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+    from chalicelib.adapters.dynamodb_items import Row
+
+_TOLD = "_transition"  # the kind under which large transitions spill: no record's
+_FAILED = "ConditionalCheckFailed"
+_CLASHED = "TransactionConflict"
+_LOOKS = 3  # at a row whose spill was replaced while it was read
+_TICK = timedelta(microseconds=1)
+
+
+class DynamoRegistry:
+    """`pipeline.ports.Registry` on one table; safe to use from several threads, and from any number of processes."""
+
+    def __init__(
+        self, client: "DynamoDBClient", table: str, overflow: Overflow, clock: "Callable[[], datetime]"
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._spills = Spills(overflow)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last = datetime.min.replace(tzinfo=UTC)
+        self._read: dict[tuple[str, str], tuple[int, str]] = {}  # revision and key of spilled records, as last seen
+
+    # --- records ------------------------------------------------------------------------------------------------
+    def get(self, kind: str, id: str) -> Doc | None:  # noqa: A002 - the port's word
+        """Return a record; one whose spilled body was replaced while it was read is read anew."""
+        at = key(doc_partition(kind), id)
+        for _ in range(_LOOKS):
+            row = self._client.get_item(TableName=self._table, Key=at, ConsistentRead=True).get("Item")
+            if not row:
+                return None
+            if doc := self._doc(kind, row):
+                return doc
+        raise LookupError(f"{kind} {id}: its body isn't in the bucket under the key that its row names")
+
+    def list(self, kind: str, prefix: str = "") -> Sequence[Doc]:
+        """Return the records of a kind whose ids begin with `prefix`; one that changes meanwhile is read anew."""
+        rows = self._query(doc_partition(kind), prefix)
+        found = (self._doc(kind, row) or self.get(kind, row["sk"]["S"]) for row in rows)
+        return [doc for doc in found if doc]
+
+    def _doc(self, kind: str, row: "Row") -> Doc | None:
+        text = self._spills.unpack(row)
+        if text is None:
+            return None
+        doc = Doc(kind, row["sk"]["S"], int(row["revision"]["N"]), json.loads(text))
+        self._remember(doc, row)
+        return doc
+
+    def _remember(self, doc: Doc | Write, row: "Row") -> None:
+        """Keep in mind which spill a revision has: who replaces it deletes it."""
+        revision = doc.revision if isinstance(doc, Doc) else doc.expected + 1
+        if "spill" in row:
+            self._read[doc.kind, doc.id] = (revision, row["spill"]["S"])
+        else:
+            self._read.pop((doc.kind, doc.id), None)
+
+    # --- commits ------------------------------------------------------------------------------------------------
+    def commit(self, writes: Sequence[Write], transitions: Sequence[Transition] = ()) -> None:
+        """Do all writes or none, in one transaction; raises Conflict.
+
+        A verb's commit is a few records and transitions, a record one item and a transition at most four of the
+        hundred that a transaction may have. More is a mistake of the verb's and a ValueError: in two transactions it
+        would no longer be all or none.
+        """
+        bodies = [self._packed(write) for write in writes]
+        told = self._told(transitions)
+        docs = [self._put_or_delete(write, body) for write, body in zip(writes, bodies, strict=True)]
+        if (items := len(docs) + sum(map(len, told.values()))) > MOST_ITEMS:
+            raise ValueError(f"a commit of {items} items; a transaction has at most {MOST_ITEMS}: commit less at once")
+        self._transact(writes, docs, told)
+        self._forget_replaced(writes, bodies)
+
+    def _packed(self, write: Write) -> "Row":
+        if write.body is None:
+            return {}
+        return self._spills.pack(write.kind, write.id, f"{write.expected + 1}", to_text(write.body))
+
+    def _put_or_delete(self, write: Write, body: "Row") -> "TransactWriteItemTypeDef":
+        at = key(doc_partition(write.kind), write.id)
+        return put_doc(self._table, at, write.expected, body) if body else delete_doc(self._table, at, write.expected)
+
+    def _told(self, transitions: Sequence[Transition]) -> "dict[str, Sequence[TransactWriteItemTypeDef]]":
+        """Return the items of each transition by its id; of two with one id the first counts."""
+        committed = self._moment()
+        unique = {t.id: t for t in reversed(transitions)}
+        rows = {}
+        for place, t in enumerate(t for t in transitions if unique[t.id] is t):
+            body = self._spills.pack(_TOLD, t.id, "1", to_text(transition_body(t)))
+            rows[t.id] = put_transition(self._table, t, body, committed=committed, place=place)
+        return rows
+
+    def _moment(self) -> datetime:
+        """Return the time now, and never the same twice: commits of one process keep their order."""
+        with self._lock:
+            self._last = max(self._clock(), self._last + _TICK)
+            return self._last
+
+    def _transact(
+        self,
+        writes: Sequence[Write],
+        docs: "Sequence[TransactWriteItemTypeDef]",
+        told: "Mapping[str, Sequence[TransactWriteItemTypeDef]]",
+    ) -> None:
+        """Do it all, less the transitions that were told before."""
+        while items := [*docs, *(item for rows in told.values() for item in rows)]:
+            try:
+                self._client.transact_write_items(TransactItems=items, ClientRequestToken=uuid4().hex)
+            except ClientError as error:
+                repeats = _repeats(error, writes, told)
+                told = {id_: rows for id_, rows in told.items() if id_ not in repeats}
+            else:
+                return
+
+    def _forget_replaced(self, writes: Sequence[Write], bodies: "Sequence[Row]") -> None:
+        replaced = [self._read.get((write.kind, write.id)) for write in writes]
+        for write, body in zip(writes, bodies, strict=True):
+            self._remember(write, body)
+        dead = [old[1] for write, old in zip(writes, replaced, strict=True) if old and old[0] == write.expected]
+        if dead:
+            self._spills.forget(dead)
+
+    # --- transitions --------------------------------------------------------------------------------------------
+    def timeline(self, *, subject: str = "", rollout: str = "", limit: int = 200) -> Sequence[Transition]:
+        """Return the newest `limit` of a subject or of a rollout (if both are named: of both), oldest first."""
+        if not subject and not rollout:
+            raise ValueError("a timeline is of a subject or of a rollout: name one")
+        rows = self._query(timeline_partition(subject=subject, rollout=rollout), newest_first=True, page=limit)
+        found = (t for t in map(self._transition, rows) if subject in {"", t.subject})
+        return [t for _, t in zip(range(limit), found, strict=False)][::-1]
+
+    def unsent(self, limit: int = 100) -> Sequence[Transition]:
+        rows = self._query(OUTBOX, page=limit)
+        return [self._transition(row) for _, row in zip(range(limit), rows, strict=False)]
+
+    def mark_sent(self, ids: Sequence[str]) -> None:
+        """Take them out of the outbox; what isn't there was sent by another."""
+        left = set(ids)
+        rows = self._query(OUTBOX)
+        while left and (row := next(rows, None)):
+            if (id_ := transition_id(row["sk"]["S"])) in left:
+                self._client.delete_item(TableName=self._table, Key=key(OUTBOX, row["sk"]["S"]))
+                left.remove(id_)
+
+    def _transition(self, row: "Row") -> Transition:
+        text = self._spills.unpack(row)
+        if text is None:
+            raise LookupError(f"{row['pk']['S']} {row['sk']['S']}: no body lies under {row['spill']['S']}")
+        return to_transition(text)
+
+    # --- leftovers ----------------------------------------------------------------------------------------------
+    def drop_orphans(self, older_than: timedelta) -> Sequence[str]:
+        """Delete and return the keys of spills of that age that no row names: commits that crashed or lost.
+
+        The age must be more than a commit can take. Spills are listed before the rows are read, and a key that isn't
+        named then never will be.
+        """
+        old = self._spills.older_than(self._clock() - older_than)
+        named = {spill for partition in {*_partitions(old)} for spill in self._spilled(partition)}
+        dead = [name.key for name in old if name.key not in named]
+        if dead:
+            self._spills.bucket.delete(dead)
+        return dead
+
+    def _spilled(self, partition: str) -> Iterator[str]:
+        return (row["spill"]["S"] for row in self._query(partition) if "spill" in row)
+
+    def _query(
+        self, partition: str, prefix: str = "", *, newest_first: bool = False, page: int = 1000
+    ) -> "Iterator[Row]":
+        """Yield a partition's rows in the order of their sort keys, page by page as they are asked for."""
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "pk = :pk" + (" AND begins_with(sk, :prefix)" if prefix else ""),
+            "ExpressionAttributeValues": {":pk": {"S": partition}} | ({":prefix": {"S": prefix}} if prefix else {}),
+            "ScanIndexForward": not newest_first,
+            "Limit": page,
+        }
+        while True:
+            answer = self._client.query(**request)
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def _repeats(error: ClientError, writes: Sequence[Write], told: "Mapping[str, Sequence[Any]]") -> set[str]:
+    """Return which transitions were told before, if that is all that cancelled the transaction; raises Conflict."""
+    if code_of(error) != "TransactionCanceledException":
+        raise error
+    reasons: Any = error.response.get("CancellationReasons", [])
+    codes = [reason.get("Code", "None") for reason in reasons]
+    lost = [write for write, code in zip(writes, codes, strict=False) if code == _FAILED]
+    if lost:
+        raise Conflict(f"{lost[0].kind} {lost[0].id} is no longer at revision {lost[0].expected}") from error
+    if _CLASHED in codes:
+        raise Conflict("another commit was at the same records at the same moment") from error
+    owners = [id_ for id_, rows in told.items() for _ in rows]
+    failed = {id_ for id_, code in zip(owners, codes[len(writes) :], strict=True) if code == _FAILED}
+    if not failed or {*codes} - {"None", _FAILED}:
+        raise error  # throttled, or refused for what it holds: the reasons say
+    return failed
+
+
+def _partitions(names: Sequence[SpillName]) -> Iterator[str]:
+    """Yield where the rows are that could name those spills."""
+    for name in names:
+        if name.kind == _TOLD:
+            yield told_partition(name.id_sha)
+            yield OUTBOX
+        else:
+            yield doc_partition(name.kind)

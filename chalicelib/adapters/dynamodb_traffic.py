@@ -1,0 +1,97 @@
+"""What the predict function counts, for the judge: sharded counters of ten seconds each, in the registry's table.
+
+Rows: pk `traffic#DEPLOYMENT#SHARD`, sk the first second of the slice since the epoch, ten digits. The shard is in the
+partition key because that is what DynamoDB's 1,000 writes a second are per; a sum is a query of each shard.
+"""
+
+import random
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from math import ceil
+from typing import TYPE_CHECKING
+
+from chalicelib.domain.traffic import EDGES_MS, Request, Traffic, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, QueryInputTypeDef
+
+SHARDS = 8
+SLICE = 10  # seconds
+KEPT = 86_400  # seconds
+_COUNTS = ("requests", "errors", "rejected", "nonfinite")
+_LATENCY = "latency"  # and the index of its bucket
+
+
+class DynamoTraffic:
+    """Counts by deployment, written by any number of functions. Implements the Metrics port."""
+
+    def __init__(self, client: "DynamoDBClient", table: str, clock: "Callable[[], datetime]") -> None:
+        self._client = client
+        self._table = table
+        self._clock = clock
+
+    def count(self, deployment_id: str, *, status: int, milliseconds: float, nonfinite: bool) -> None:
+        """Add one request that a deployment had; `status` 502 or 504 stands for no answer.
+
+        An answer of DynamoDB's that is lost makes botocore add it again: counts are exact but for that.
+        """
+        now = int(self._clock().timestamp())
+        shard = random.randrange(SHARDS)  # noqa: S311 - spreads writes, guards nothing
+        counted = _counted(request(status, milliseconds, nonfinite=nonfinite))
+        names = {f"#{at}": name for at, name in enumerate(counted)}
+        self._client.update_item(
+            TableName=self._table,
+            Key={"pk": {"S": _partition(deployment_id, shard)}, "sk": {"S": _slice(now - now % SLICE)}},
+            UpdateExpression="SET #expires = :expires ADD " + ", ".join(f"{name} :one" for name in names),
+            ExpressionAttributeNames={"#expires": "expires", **names},
+            ExpressionAttributeValues={":expires": {"N": str(now + KEPT)}, ":one": {"N": "1"}},
+        )
+
+    def traffic(self, deployment_id: str, since: datetime) -> Traffic:
+        """Return what was counted in the slices that began at `since` or later, for up to a day.
+
+        The slice that `since` falls in is left out, because it may hold requests of the step before: up to the first
+        ten seconds of a step are no evidence, and nothing from before it ever is.
+        """
+        first = ceil(since.timestamp() / SLICE) * SLICE
+        rows = [row for shard in range(SHARDS) for row in self._rows(_partition(deployment_id, shard), first)]
+        requests, errors, rejected, nonfinite = (_sum(rows, name) for name in _COUNTS)
+        latencies = tuple(_sum(rows, f"{_LATENCY}{at}") for at in range(len(EDGES_MS) + 1))
+        return Traffic(requests, errors, rejected, nonfinite, latencies)
+
+    def _rows(self, partition: str, first: int) -> "Iterator[Mapping[str, AttributeValueTypeDef]]":
+        asked: QueryInputTypeDef = {
+            "TableName": self._table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "pk = :pk AND sk >= :first",
+            "ExpressionAttributeValues": {":pk": {"S": partition}, ":first": {"S": _slice(first)}},
+        }
+        while True:
+            answer = self._client.query(**asked)
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            asked["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def _partition(deployment_id: str, shard: int) -> str:
+    return f"traffic#{deployment_id}#{shard}"
+
+
+def _slice(second: int) -> str:
+    return f"{second:010}"
+
+
+def _counted(one: Request) -> Iterator[str]:
+    """Yield the names of the counters that one request adds to."""
+    claims = (True, one.error, one.rejected, one.nonfinite)
+    yield from (name for name, claimed in zip(_COUNTS, claims, strict=True) if claimed)
+    if one.latency is not None:
+        yield f"{_LATENCY}{one.latency}"
+
+
+def _sum(rows: "list[Mapping[str, AttributeValueTypeDef]]", name: str) -> int:
+    return sum(int(row[name]["N"]) for row in rows if name in row)
