@@ -50,3 +50,14 @@ def assign(split: Split, position: float) -> str:
         if position < edge:
             break
     return chosen
+
+
+def choose(split: Split, key: str, chance: float) -> tuple[str, str]:
+    """Return the deployment that answers, and the one that stands in when it can't ("" for none).
+
+    A key sticks; without one `chance`, a random number in [0, 1), decides. Stable stands in for a canary, never the
+    other way round.
+    """
+    chosen = assign(split, bucket(key, split.salt) if key else chance * WHOLE)
+    stable = next(iter(split.weights))
+    return chosen, stable if chosen != stable else ""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.domain.errors import Rejected
-from chalicelib.domain.split import Split, assign, bucket
+from chalicelib.domain.split import Split, assign, bucket, choose
 
 weights = st.integers(0, 100)
 positions = st.floats(0, 100, exclude_max=True)
@@ -73,3 +73,15 @@ def test_another_rollout_draws_other_keys():
 
 def test_a_split_without_deployments_names_nobody():
     assert assign(Split(), 3.0) == ""
+
+
+def test_stable_stands_in_for_a_canary_only():
+    choices = {choose(at(50), str(n), 0.0) for n in range(100)}
+    assert choices == {("stable", ""), ("canary", "stable")}
+    assert choose(Split({"only": 100}), "", 0.5) == ("only", "")
+
+
+@given(weights, st.floats(0, 1, exclude_max=True))
+def test_without_a_key_chance_decides_and_with_one_it_does_not(weight, chance):
+    assert choose(at(weight), "", chance)[0] == ("canary" if chance * 100 < weight else "stable")
+    assert choose(at(weight), "somebody", chance) == choose(at(weight), "somebody", 0.0)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.split import Split
-from chalicelib.local.gateway.routes import Routes, choose
+from chalicelib.local.gateway.routes import Routes
 from chalicelib.pipeline.keys import make_key
 from chalicelib.pipeline.records import Records, Stored
 from tests.fakes_registry import FakeRegistry
@@ -58,13 +58,6 @@ def test_keys_are_found_by_their_hash():
     routes.refresh(key.id)
     assert routes.key(key.sha256) == key
     assert routes.key(key.id) is None
-
-
-def test_stable_stands_in_for_a_canary_only():
-    split = Split({"stable": 50, "canary": 50}, "r1")
-    choices = {choose(split, str(n)) for n in range(100)}
-    assert choices == {("stable", ""), ("canary", "stable")}
-    assert choose(Split({"only": 100}), "") == ("only", "")
 
 
 def test_a_commit_is_seen_without_a_refresh():

@@ -9,11 +9,11 @@ from dataclasses import replace
 import orjson
 import simdjson
 
-from chalicelib.local.gateway.messages import JSON, BadBody, Request
+from chalicelib.domain.predict_body import EMPTY, FORM, NO_LIST, NO_OBJECT, BadBody, is_json
+from chalicelib.local.gateway.messages import JSON, Request
 
 INSTANCES = b"/predict"  # {"instances": …} → {"predictions": …}
 NATIVE = b"/invocations"  # the model's own contract
-FORM = "application/x-www-form-urlencoded"
 
 _parser = simdjson.Parser()  # of the gateway's one loop; parsers can't be shared by threads
 
@@ -30,18 +30,12 @@ def route_of(request: Request) -> bytes:
     if not is_json(request.get(b"content-type")):
         return NATIVE
     if not request.body:
-        raise BadBody('the body is empty; send a JSON object such as {"instances": [[1, 2]]}')
+        raise BadBody(EMPTY)
     try:
         return _route(_parser.parse(request.body))
     except (ValueError, RuntimeError):
         # simdjson refuses integers beyond 64 bits and bytes behind the value alike; orjson decides and says where.
         return _route(_parse_slowly(request.body))
-
-
-def is_json(content_type: str) -> bool:
-    """Say whether a body of this type is JSON; one without a type is taken for it."""
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind in ("", "application/json") or kind.endswith("+json")
 
 
 def _parse_slowly(body: bytes) -> object:
@@ -54,9 +48,9 @@ def _parse_slowly(body: bytes) -> object:
 
 def _route(document: object) -> bytes:
     if not isinstance(document, dict | simdjson.Object):
-        raise BadBody('the body is no JSON object; send one such as {"instances": [[1, 2]]}')
+        raise BadBody(NO_OBJECT)
     if "instances" not in document:
         return NATIVE
     if not isinstance(document["instances"], list | simdjson.Array):
-        raise BadBody('"instances" is no list; send one entry for each prediction', "instances")
+        raise BadBody(NO_LIST, "instances")
     return INSTANCES

@@ -7,6 +7,7 @@ from http import HTTPStatus
 import orjson
 
 from chalicelib.domain.errors import Rejected
+from chalicelib.domain.predict_body import BadBody
 from chalicelib.pipeline.records import ApiKey
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -56,14 +57,6 @@ class Response:
             lines.append(b"content-length: %d\r\n" % len(self.body))
         lines.append(b"connection: close\r\n\r\n" if close else b"\r\n")
         return b"".join(lines)
-
-
-class BadBody(Rejected):
-    """The body isn't what the route takes; `where` is its first bad field."""
-
-    def __init__(self, message: str, where: str = "body") -> None:
-        super().__init__(message, code="bad_request")
-        self.where = where
 
 
 def error(status: int, code: str, message: str, *headers: tuple[bytes, bytes], where: str = "") -> Response:

@@ -6,16 +6,17 @@ the deployment that failed, whether or not the caller notices.
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 from chalicelib.domain.deployment import Endpoint
+from chalicelib.domain.split import choose
 from chalicelib.local.gateway.answers import NONFINITE, stamp_of, stamped
 from chalicelib.local.gateway.counters import Counters
 from chalicelib.local.gateway.messages import Headers, Request, Response, error
-from chalicelib.local.gateway.routes import choose
 from chalicelib.local.gateway.upstream import Answer, Broken, Replica, Replicas, TimedOut
 
 NO_ANSWER = 502
@@ -61,7 +62,7 @@ class Predictor:
 
     async def predict(self, forward: Forward, key: str) -> Response:
         """Return the answer of the deployment that the split gives this request to, or of the one that stands in."""
-        chosen, stand_in = choose(forward.endpoint.split, key)
+        chosen, stand_in = choose(forward.endpoint.split, key, random.random())  # noqa: S311
         if not stand_in:
             return await self._insist(forward, chosen)
         return await self._try(forward, chosen) or await self._insist(forward, stand_in)

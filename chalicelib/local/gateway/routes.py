@@ -4,13 +4,11 @@ The maps are replaced, never changed, so the loop reads them without a lock. `re
 second; `refresh` makes a commit seen at once.
 """
 
-import random
 import threading
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from chalicelib.domain.deployment import Endpoint
-from chalicelib.domain.split import WHOLE, Split, assign, bucket
 from chalicelib.pipeline.ports import Registry
 from chalicelib.pipeline.records import ApiKey, Records, Stored
 
@@ -46,17 +44,6 @@ class Routes:
     def deployments(self) -> frozenset[str]:
         """The ids of every endpoint's deployments."""
         return frozenset(id_ for endpoint in self._endpoints.values.values() for id_ in endpoint.deployments)
-
-
-def choose(split: Split, key: str) -> tuple[str, str]:
-    """Return the deployment that answers, and the one that stands in when it can't ("" for none).
-
-    A key sticks; without one it is chance. Stable stands in for a canary, never the other way round.
-    """
-    position = bucket(key, split.salt) if key else random.random() * WHOLE  # noqa: S311
-    chosen = assign(split, position)
-    stable = next(iter(split.weights))
-    return chosen, stable if chosen != stable else ""
 
 
 class _Mirror(Generic[T]):

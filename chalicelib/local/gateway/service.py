@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from functools import partial
 from urllib.parse import unquote
 
+from chalicelib.domain import served_by
 from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.scopes import ADMIN, predict_scope
 from chalicelib.local.gateway.bodies import NATIVE, as_meant, route_of
@@ -20,8 +21,9 @@ from chalicelib.local.gateway.predict import Forward, Predictor, message_of
 from chalicelib.local.gateway.routes import Routes
 from chalicelib.pipeline.keys import authenticate, require
 
-KEY = b"x-modeldrop-key"
-REQUEST_ID = b"x-modeldrop-request-id"
+KEY = served_by.STICKY_KEY.lower().encode()
+ENDPOINT = served_by.ENDPOINT.lower().encode()
+REQUEST_ID = served_by.REQUEST_ID.lower().encode()
 _PREDICT = re.compile(r"/v1/endpoints/([^/]+)(?:/(predict|rawPredict)|:(predict|rawPredict))")
 _SANE_ID = re.compile(rb"[!-~]{1,128}")
 StoreEvent = Callable[[dict[str, str], bytes], int]
@@ -77,7 +79,7 @@ class GatewayService:
         request = request if raw else as_meant(request)
         route = NATIVE if raw else route_of(request)
         id_ = self._id_of(request)
-        names = ((b"x-modeldrop-endpoint", name.encode()), (REQUEST_ID, id_))
+        names = ((ENDPOINT, name.encode()), (REQUEST_ID, id_))
         forward = Forward(endpoint, message_of(request, route, id_), names, joins_body=route != NATIVE)
         return await self._predictor.predict(forward, request.get(KEY))
 
