@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from chalicelib.domain.deploy import Bounds
-from chalicelib.domain.formats.seam import Limits
+from chalicelib.domain.limits import Limits
 from chalicelib.domain.policy import NO_POLICY, Policy
 from chalicelib.local.home import Home
 

@@ -1,10 +1,11 @@
 """What a format of artifacts is to the rest: how it is recognised, and how one upload of it is judged."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from chalicelib.domain.findings import ArtifactFormat, Finding, Severity
+from chalicelib.domain.findings import ArtifactFormat, Finding
+from chalicelib.domain.limits import Limits as Limits  # every format is given them  # noqa: PLC0414
 from chalicelib.domain.objects import Upload
 
 
@@ -18,26 +19,6 @@ class Reader(Protocol):
     def stream(self, path: str) -> Iterator[bytes]:
         """Yield the file's bytes once, in blocks."""
         ...
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Where validation stops: past one of these an artifact is rejected. The operator sets them."""
-
-    objects: int = 1_000  # files of one upload
-    entries: int = 10_000  # of one archive
-    expanded: int = 64 * 2**30  # bytes of all entries of one archive
-    ratio: int = 200  # expanded to stored, once it is large
-    source: int = 2**20  # bytes of a handler's or a manifest's text
-    index: int = 64 * 2**20  # bytes of variables.index
-    manifest: int = 8 * 2**20  # bytes of _manifest.json
-    python: str = "3.12"  # of the serving image
-    # Codes that the operator's policy lets pass: reading goes on behind them, because nothing else would read the rest.
-    tolerated: frozenset[str] = frozenset()
-
-    def stops(self, findings: Iterable[Finding]) -> bool:
-        """Tell whether one of the findings rejects, so that what is costly to read needn't be read."""
-        return any(f.severity is Severity.ERROR and f.code not in self.tolerated for f in findings)
 
 
 @dataclass(frozen=True)
