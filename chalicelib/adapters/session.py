@@ -1,10 +1,12 @@
 """AWS sessions: the user's own, or one with a key of ours that nothing of the user's AWS set-up reaches into."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import boto3
 import botocore.session
+
+if TYPE_CHECKING:
+    import boto3
 
 _UNSET = (None, None, None, None)  # botocore's way to say: no setting, no environment variable, no default
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -12,11 +14,13 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 def open_session(
     access: str | None, secret: str | None, region: str | None, profile: str | None = None
-) -> boto3.Session:
+) -> "boto3.Session":
     """Return a session. Without a key it is the user's: environment, profile, instance role.
 
     With a key, profiles are not read: an AWS_PROFILE that names none would fail a session that needs none.
     """
+    import boto3  # noqa: PLC0415  # functions on AWS do with botocore alone: a shorter cold start
+
     if access is None:
         return boto3.Session(region_name=region, profile_name=profile)
     alone = botocore.session.Session(
