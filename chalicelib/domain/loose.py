@@ -27,6 +27,11 @@ _LOOSE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r".+\.keras", "a Keras model", _KERAS),
         (r".+\.(h5|hdf5)", "a Keras model or its weights", _KERAS),
         (r"saved_model\.pbtxt", "a SavedModel as text", "export its binary form: tf.saved_model.save(model, 'DIR')"),
+        (
+            r"saved_model\.cpb",
+            "a SavedModel in chunks",
+            "export it with fewer constants, so that it is a saved_model.pb",
+        ),
         (r".+\.(pb|pbtxt)", "a frozen graph", _FROZEN),
         (r"checkpoint|.+\.ckpt(-\d+)?\.meta|.+\.(index|data-\d{5}-of-\d{5})", "a checkpoint", _CHECKPOINT),
         (r".+\.ckpt(-\d+)?", "a checkpoint", _LIGHTNING),

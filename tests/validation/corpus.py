@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chalicelib.domain.findings import Finding, Report, Severity, Verdict
 from chalicelib.domain.formats import DEFAULTS, Limits, judge_upload
-from chalicelib.domain.objects import Upload
+from chalicelib.domain.upload import gather
 from chalicelib.pipeline.audit import illegal_name
 from tests.domain.uploads import THEN, Memory, StoredObject
 
@@ -54,10 +54,10 @@ def unfinished(files: Files | Callable[[Built], Files], *codes: str) -> Case:
 
 
 def judged(case: Case, built: Built | None = None) -> Report:
-    """Judge a case as a bucket's audit does: the prefix, then what lies under it."""
+    """Judge a case as a bucket's audit does: the prefix, then what of the listing belongs to it."""
     files = case.of(built)
-    listed = (StoredObject(case.prefix + path, len(files[path]), f"etag-{path}", THEN) for path in sorted(files))
-    return illegal_name(case.prefix) or judge_upload(Upload(case.prefix, tuple(listed)), Memory(files), case.limits)
+    listing = [StoredObject(case.prefix + path, len(files[path]), f"etag-{path}", THEN) for path in files]
+    return illegal_name(case.prefix) or judge_upload(gather(case.prefix, listing), Memory(files), case.limits)
 
 
 def without(report: Report, drops: Callable[[Finding], bool]) -> Report:

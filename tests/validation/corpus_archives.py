@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 from chalicelib.domain.formats import DEFAULTS
 from tests.domain.uploads import HANDLER, folder, manifest, mar, zipped
@@ -36,6 +37,10 @@ class Loads:
 
 HANDLES = b"class H:\n    def handle(self, data, context): return data\n"
 INHERITS = HANDLES.replace(b"H:", b"H(Echo):")
+
+
+SYSTEM = b"cos\nsystem\n(S'id'\ntR."
+RUNS = b"def run(data, context): return data\n"
 
 
 def archived(name: str) -> Callable[[Built], Files]:
@@ -80,6 +85,11 @@ def described(tail: bytes) -> Files:
     return written(Raw(b"w.bin", BODY, DEFLATED, flags=8, descriptor=tail, local=deferred))
 
 
+@cache
+def of_entries(count: int) -> bytes:
+    return raw_zip([*BASE, *(Raw(b"%d" % n) for n in range(count - len(BASE)))])
+
+
 def inside(document: bytes) -> Files:
     return {MAR: zipped({"h.py": HANDLER, MANIFEST: document})}
 
@@ -96,9 +106,6 @@ def ended(archive: bytes, **changes: int) -> bytes:
     for name, value in changes.items():
         struct.pack_into("<H", out, len(out) - 22 + at[name], value)
     return bytes(out)
-
-
-SYSTEM = b"cos\nsystem\n(S'id'\ntR."
 
 
 def past_its_directory(archive: bytes) -> bytes:
@@ -131,6 +138,13 @@ GOOD |= {
     ),
     "a handler whose class inherits": good({MAR: mar(b"from base import Echo\n" + INHERITS, {"base.py": HANDLER})}),
     "a handler whose class is given its methods": good({MAR: mar(HANDLES + b"    initialize = print\n")}),
+    "a handler of the form NAME.py:fn": good({MAR: mar(RUNS, handler="h.py:run")}),
+    "a handler of the form NAME:fn": good({MAR: mar(RUNS, handler="h:run")}),
+    "a handler of the form NAME": good({MAR: mar(handler="h")}),
+    "a handler that is imported": good({MAR: mar(b"from base import run as handle", {"base.py": RUNS})}),
+    "a handler that is assigned": good({MAR: mar(HANDLER + b"handle = Echo().handle\n")}),
+    "a text that begins like a pickle and has no end": good({MAR: mar(extra={"notes.txt": SYSTEM[:-1] + b"\xff."})}),
+    "a regular file": good(central(attributes=0o100644 << 16)),
     "a folder entry": good(written(Raw(b"data/"), Raw(b"data/a", b"x"))),
     "a name in UTF-8": good(named("é.txt".encode(), flags=0x800)),
 }
@@ -208,7 +222,13 @@ BAD: dict[str, Case] = {
     "a stored entry with a descriptor": bad({MAR: piped(PLAIN, zipfile.ZIP_STORED)}, "stored_descriptor"),
     "a symbolic link": bad(central(attributes=0o120777 << 16), "special_entry"),
     "a pipe": bad(central(attributes=0o010644 << 16), "special_entry"),
+    "a device": bad(central(attributes=0o020644 << 16), "special_entry"),
+    "a socket": bad(central(attributes=0o140644 << 16), "special_entry"),
+    "a file with a folder's mode": bad(central(attributes=0o040755 << 16), "special_entry"),
+    "a folder with a file's mode": bad(written(Raw(b"data/", central={"attributes": 0o100644 << 16})), "special_entry"),
     "a folder with bytes": bad(written(Raw(b"data/", b"x")), "special_entry"),
+    "10,001 entries": bad(lambda _: {MAR: of_entries(10_001)}, "too_many_entries"),
+    "10,000 entries": good(lambda _: {MAR: of_entries(10_000)}),
     "more entries than the limit": bad({MAR: mar()}, "too_many_entries", limits=replace(DEFAULTS, entries=1)),
     "more bytes than the limit": bad({MAR: mar()}, "too_large", limits=replace(DEFAULTS, expanded=10)),
     "a bomb": bad(central(size=2**31, packed=7, method=DEFLATED), "too_large"),
@@ -256,5 +276,32 @@ BAD |= {
     "requirements with an index": good(
         {MAR: mar(extra={"r.txt": b"--index-url x\n"}, requirementsFile="r.txt")}, "bad_requirements"
     ),
+}
+# Whatever a YAML may do that isn't one plain document.
+YAML = {
+    "that is no YAML": b"a: [",
+    "with a control character": b"a: \x07",
+    "that is no UTF-8": b"a: \xff",
+    "that is too long": b"#" * 70_000 + b"\na: 1",
+    "of two documents": b"a: 1\n---\na: 1",
+    "with a list as a key": b"? [1]\n: 2",
+    "with a scalar of a tag": b"a: !!binary aGk=",
+    "with a scalar of its own tag": b"a: !mine 1",
+    "with a list of a tag": b"a: !!python/tuple [1]",
+    "with a date that is none": b"a: 2026-99-99",
+    "with an anchor twice": b"a: &x 1\nb: &x 2",
+    "that refers to nothing": b"a: *x",
+    "that holds itself": b"a: &x [*x]",
+    "that merges a number": b"a: {<<: 3}",
+    "that is nested too deep": b"a: " + b"[" * 40 + b"]" * 40,
+    "that is nested too deep by its aliases": b"a0: &a0 [x]\n"
+    + b"".join(b"a%d: &a%d [*a%d]\n" % (n, n, n - 1) for n in range(1, 40)),
+    "of too many values": b"a: [" + b"1," * 20_000 + b"]",
+    "that expands without end": b"a0: &a0 [x]\n"
+    + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 25)),
+}
+BAD |= {
+    f"a configuration {how}": bad({MAR: mar(extra={"c.yaml": text}, configFile="c.yaml")}, "bad_model_config")
+    for how, text in YAML.items()
 }
 CASES = GOOD | BAD

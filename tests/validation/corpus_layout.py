@@ -9,7 +9,19 @@ from tests.domain.uploads import mar
 from tests.validation.corpus import Case, Files, bad, good, unfinished
 
 MAR = {"model.mar": mar()}
-LOOSE = ("a.keras", "a.h5", "a.pbtxt", "a.pb", "a.pt", "a.pth", "a.ckpt", "a.onnx", "a.safetensors")
+LOOSE = (
+    "saved_model.pbtxt",
+    "saved_model.cpb",
+    "a.keras",
+    "a.h5",
+    "a.pbtxt",
+    "a.pb",
+    "a.pt",
+    "a.pth",
+    "a.ckpt",
+    "a.onnx",
+    "a.safetensors",
+)
 
 
 def declared(files: Files, **changes: bytes) -> Files:
@@ -37,6 +49,10 @@ CASES: dict[str, Case] = {
     "a name of 255 bytes": good(MAR | {"n" * 255: b"x"}),
     "a path that is no UTF-8": bad(MAR | {"a\udcff": b"x"}, "illegal_path"),
     "a file that is a folder": bad(MAR | {"a": b"x", "a/b": b"x"}, "file_and_folder"),
+    "a thousand files": good(MAR | {f"data/{n}": b"x" for n in range(999)}),
+    "a thousand files and one": bad(MAR | {f"data/{n}": b"x" for n in range(1_000)}, "too_many_files"),
+    "folder markers": good(MAR | {"data/": b"", "data_$folder$": b"", "data/a": b"x"}),
+    "folder markers alone": unfinished({"data/": b"", "data_$folder$": b""}),
     "more files than the limit": bad(MAR | {"a": b"x"}, "too_many_files", limits=replace(DEFAULTS, objects=1)),
     "a SavedModel one folder too deep": bad({"export/saved_model.pb": b"x"}, "wrong_depth"),
     "an archive one folder too deep": bad({"digits/model.mar": mar()}, "wrong_depth"),

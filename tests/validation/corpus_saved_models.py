@@ -15,6 +15,7 @@ from tests.validation.byhand import (
     meta_graph,
     node,
     number,
+    pair,
     saved_model,
     signature,
     table_block,
@@ -61,6 +62,12 @@ def pb(*graphs: bytes) -> Files:
     return {PB: saved_model(*graphs)}
 
 
+def collected_asset(file: str) -> bytes:
+    """Return the field of a MetaGraphDef in which TF1 names an asset."""
+    packed = message(1, "type.googleapis.com/tensorflow.AssetFileDef") + message(2, message(2, file))
+    return pair(4, "saved_model_assets", message(5, message(1, packed)))
+
+
 def with_index(index: bytes, shard: bytes = bytes(8)) -> Files:
     return pb(meta_graph(SAVES, nodes=[X, Y, *SAVER])) | {INDEX: index, SHARD: shard}
 
@@ -81,11 +88,14 @@ CASES |= {
     "a SavedModel written by hand": good(pb(meta_graph())),
     "variables written by hand": good(with_index(GOOD_INDEX)),
     "a graph tagged serve beside one tagged train": good(pb(meta_graph(tags=["train"], signatures={}), meta_graph())),
+    "a graph tagged serve beside one tagged serve and gpu": good(pb(meta_graph(tags=["serve", "gpu"]), meta_graph())),
     "an export without saved_model.pb": unfinished(lacking("keras", PB)),
     "an export without its index": unfinished(lacking("keras", INDEX)),
     "an export without a shard": unfinished(lacking("sharded", "variables/variables.data-00001-of-00003")),
     "an export without its vocabulary": unfinished(lacking("vocabulary", "assets/words.txt")),
+    "an export of TF1 without its asset": unfinished(lacking("tf1", "assets/words.txt")),
     "an export with a shard cut short": unfinished(changed("keras", shard=lambda b: b[:-1])),
+    "a SavedModel beside one in chunks": bad(pb(meta_graph()) | {"saved_model.cpb": b"x"}, "two_artifacts"),
     "an empty saved_model.pb": bad({PB: b""}, "empty_file"),
     "an error page saved as the model": bad({PB: b"<html><body>404 Not Found</body></html>"}, "error_page"),
     "a saved_model.pb cut short": bad(changed("keras", pb=lambda b: b[:-10]), "bad_saved_model"),
@@ -108,6 +118,7 @@ CASES |= {
         pb(meta_graph(signatures={"serving_default": signature({"x": tensor_info()}, {})})), "no_serving_default"
     ),
     "an asset outside assets/": bad(pb(meta_graph(message(6, message(2, "../secrets")))), "illegal_path"),
+    "an asset of TF1 outside assets/": bad(pb(meta_graph(collected_asset("../secrets"))), "illegal_path"),
     "an asset with an absolute path": bad(pb(meta_graph(message(6, message(2, "/etc/passwd")))), "illegal_path"),
     "an index cut short": bad(changed("keras", index=lambda b: b[:-1]), "bad_variables_index"),
     "an index with another byte": bad(changed("keras", index=lambda b: b"\1" + b[1:]), "bad_variables_index"),

@@ -22,7 +22,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 DOMAIN = ROOT / "chalicelib" / "domain"
-FRONT = ("layout", "loose", "impostors", "manifest", "zipdir", "zipwalk", "protobuf", "sstable", "pickles")
+FRONT = (
+    "layout",
+    "loose",
+    "impostors",
+    "manifest",
+    "zipdir",
+    "zipwalk",
+    "protobuf",
+    "sstable",
+    "pickles",
+    "strict_yaml",
+    "ahead",
+)
 MODULES = {f"chalicelib.domain.{name}" for name in FRONT} | {
     f"chalicelib.domain.formats.{path.stem}" for path in DOMAIN.glob("formats/*.py") if path.stem != "__init__"
 }

@@ -42,7 +42,10 @@ def row_for(report):
 
 
 def write(files, folder):
+    """Write the files; a folder's marker in a store is none."""
     for path, body in files.items():
+        if path.endswith("/"):
+            continue
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(body)
     return folder

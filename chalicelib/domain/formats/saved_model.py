@@ -21,6 +21,7 @@ from chalicelib.domain.objects import Upload
 from chalicelib.domain.protobuf import Malformed
 
 ARTIFACT = "saved_model.pb"
+_CHUNKED = "saved_model.cpb"
 _SIGNATURE = "serving_default"
 _EXPORT = "export it again with model.export(DIR) or tf.saved_model.save(model, DIR, signatures=…)"
 
@@ -36,8 +37,6 @@ def recognises(paths: Collection[str]) -> bool:
 
 def judge(upload: Upload, reader: Reader, limits: Limits) -> Judgement:
     """Read the graph's descriptions and the variables' index; the shards are judged by their lengths."""
-    if upload.paths[ARTIFACT].size == 0:
-        return Judgement((Finding("empty_file", ARTIFACT, "it has no bytes", _EXPORT),))
     try:
         graphs = read_saved_model(reader.stream(ARTIFACT))
     except Malformed as e:
@@ -54,7 +53,7 @@ def _judge_graph(graph: MetaGraph, upload: Upload, reader: Reader, limits: Limit
     findings = _signature_findings(signature, graph) + _asset_findings(graph) + op_findings(graph)
     missing, wrong = _variables(upload, reader, limits) if graph.saves_variables else ((), ())
     return Judgement(
-        findings=findings + wrong,
+        findings=findings + _in_chunks(upload.paths) + wrong,
         missing=missing + tuple(a for a in _asset_paths(graph) if a not in upload.paths),
         schema=None if signature is None else _schema(signature),
         details={"tensorflow": graph.tensorflow, "signatures": sorted(graph.signatures)},
@@ -91,6 +90,14 @@ def _missing_tensors(signature: Signature, graph: MetaGraph) -> Iterator[Finding
                 if node_of(name) not in graph.graph.nodes:
                     where = f"{ARTIFACT}: signatures: {_SIGNATURE}: {side}: {key[:_SHOWN]}"
                     yield _bad(where, "missing_tensor", f"the graph has no tensor {name[:_SHOWN]!r}")
+
+
+def _in_chunks(paths: Collection[str]) -> tuple[Finding, ...]:
+    """Refuse a second form of the graph: TensorFlow's readers in C++ take it first, those in Python never."""
+    if _CHUNKED not in paths:
+        return ()
+    message = f"it lies beside {ARTIFACT}, and TensorFlow's readers don't agree on which of them is the graph"
+    return (Finding("two_artifacts", _CHUNKED, message, "remove it"),)
 
 
 def _asset_findings(graph: MetaGraph) -> tuple[Finding, ...]:

@@ -31,7 +31,7 @@ def judge(upload: Upload, reader: Reader, limits: Limits) -> Judgement:
     def read(start: int, length: int) -> bytes:
         return reader.read(ARTIFACT, start, max(0, min(length, size - start)))
 
-    other = _other_form(read(0, _HEAD), size)
+    other = _other_form(read(0, _HEAD))
     if other:
         return Judgement((other,))
     try:
@@ -48,10 +48,8 @@ def judge(upload: Upload, reader: Reader, limits: Limits) -> Judgement:
     return replace(judgement, findings=judgement.findings + _in_archive(_walked(reader, directory, limits)))
 
 
-def _other_form(head: bytes, size: int) -> Finding | None:
-    """Return what the archiver's other forms, and no bytes at all, are rejected with."""
-    if size == 0:
-        return Finding("empty_file", ARTIFACT, "it has no bytes", f"build it: {_DEFAULT}")
+def _other_form(head: bytes) -> Finding | None:
+    """Return what the archiver's other forms are rejected with."""
     if head.startswith(b"\x1f\x8b") or head[257:262] == b"ustar":
         message = "it is a tar, which --archive-format tgz writes; an archive is a zip here"
         return Finding("archive_form", ARTIFACT, message, f"build it again: {_DEFAULT}")
