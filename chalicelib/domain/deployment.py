@@ -49,6 +49,17 @@ def deployment_of(endpoint: str, version: Version, resources: Resources) -> Depl
     )
 
 
+@dataclass(frozen=True)
+class Capacity:
+    """What a rollout needs of a deployment's room; a fleet that doesn't scale by itself has it all the time."""
+
+    at_least: int = 1  # replicas, so far as the deployment's own bounds allow
+    may_scale_in: bool = True  # False while traffic may come back
+
+
+ONE = Capacity()
+
+
 class FleetState(StrEnum):
     ABSENT = "absent"
     STARTING = "starting"
@@ -87,3 +98,4 @@ class Endpoint:
     rollout: str = ""  # id of the open one
     # Deployments that left the split, each with the moment from which it may be stopped.
     retiring: Mapping[str, datetime] = field(default_factory=dict)
+    rate: float = 0.0  # predictions a second that an operator lets through; 0: what the platform says

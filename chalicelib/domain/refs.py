@@ -61,7 +61,10 @@ def has_legal_ids(prefix: str) -> bool:
 
 def is_ours(key: str) -> bool:
     """Tell whether we wrote that key of the drop: reports are not uploads."""
-    return key.startswith(_OWN_FOLDER) or (key.count("/") == 2 and key.endswith(_OWN_FILES))  # noqa: PLR2004
+    match key.split("/"):
+        case [_, _, file]:
+            return file in _OWN_FILES or key.startswith(_OWN_FOLDER)
+    return key.startswith(_OWN_FOLDER)
 
 
 def upload_prefix(key: str) -> str:

@@ -35,6 +35,7 @@ class Version:
     schema: Mapping[str, Any] | None = None
     deploy_yaml: str = ""
     unservable: str = ""  # the model's own error, when its first start failed
+    catalogued: str = ""  # the approval that its entry in the cloud's catalogue has
 
 
 def file_digest(part_digests: Iterable[bytes]) -> str:

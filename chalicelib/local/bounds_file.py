@@ -1,90 +1,14 @@
-"""The operator's file: what `deploy.yaml` in a drop may ask for, and validation's limits and policy."""
+"""The operator's file, read whole and once."""
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
-import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as checked
-
-from chalicelib.domain.codes import CODES
-from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.errors import Rejected
-from chalicelib.domain.formats.seam import Limits
-from chalicelib.domain.policy import NO_POLICY, Action, Policy
-
-_CHECKED = TypeAdapter(checked(Bounds, frozen=True, config=ConfigDict(extra="forbid")))
-_VALIDATION = "validation"
-_DEFAULTS = Limits()
-_SETTABLE = tuple(f.name for f in fields(Limits) if f.name != "tolerated")  # that one follows from the policy
-_PYTHON = re.compile(r"3\.\d{1,2}")
+from chalicelib.operator_settings import OperatorSettings, parse_operator_settings
 
 
-@dataclass(frozen=True)
-class OperatorFile:
-    """What an operator's file says, the rest at its defaults."""
-
-    bounds: Bounds = field(default_factory=Bounds)
-    limits: Limits = field(default_factory=Limits)
-    policy: Policy = NO_POLICY
-
-
-def read_operator_file(path: Path) -> OperatorFile:
-    """Return what a file sets; raises Rejected, naming the field."""
+def read_operator_file(path: Path) -> OperatorSettings:
+    """Return what a file sets; raises Rejected, naming the file and the field."""
     try:
-        given = _mapping(yaml.safe_load(path.read_text(encoding="utf-8")), "the document")
-        validation = _mapping(given.pop(_VALIDATION, None), _VALIDATION)
-        _CHECKED.validate_python(given)
-        bounds = TypeAdapter(Bounds).validate_python(given)
-        _known(validation, ("limits", "policy"), _VALIDATION)
-        limits = _limits(_mapping(validation.get("limits"), f"{_VALIDATION}.limits"))
-        return OperatorFile(bounds, limits, _policy(_mapping(validation.get("policy"), f"{_VALIDATION}.policy")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Rejected(f"{path} can't be read as YAML: {error}", code="bad_bounds") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise Rejected(f"{path}: {where}: {first['msg']}", code="bad_bounds") from error
-    except Rejected as error:
+        return parse_operator_settings(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, Rejected) as error:
         raise Rejected(f"{path}: {error}", code="bad_bounds") from error
-
-
-def _limits(given: Mapping[str, Any]) -> Limits:
-    where = f"{_VALIDATION}.limits"
-    _known(given, _SETTABLE, where)
-    for name, value in given.items():
-        if name == "python":
-            _hold(isinstance(value, str) and _PYTHON.fullmatch(value), f"{where}.{name}", "a version such as '3.12'")
-        else:
-            kind = type(getattr(_DEFAULTS, name))
-            _hold(type(value) is kind and value > 0, f"{where}.{name}", f"{kind.__name__} above 0")
-    return replace(_DEFAULTS, **given)
-
-
-def _policy(given: Mapping[str, Any]) -> Policy:
-    actions = [str(a) for a in Action]
-    _known(given, tuple(sorted(CODES)), f"{_VALIDATION}.policy")
-    for code, action in given.items():
-        _hold(action in actions, f"{_VALIDATION}.policy.{code}", f"one of {', '.join(actions)}")
-    return Policy({str(code): Action(action) for code, action in given.items()})
-
-
-def _mapping(value: Any, where: str) -> dict[str, Any]:
-    """Return a mapping, {} for nothing."""
-    _hold(value is None or isinstance(value, dict), where, "a mapping")
-    return dict(value or {})
-
-
-def _known(given: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
-    for name in given:
-        near = get_close_matches(str(name), names, n=1)
-        _hold(name in names, f"{where}.{str(name)[:100]}", near[0] if near else f"one of {', '.join(names)}")
-
-
-def _hold(claim: object, where: str, rule: str) -> None:
-    if not claim:
-        raise Rejected(f"{where} must be {rule}", code="bad_bounds")

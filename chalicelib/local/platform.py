@@ -21,7 +21,6 @@ from chalice.local import LocalChalice
 from rich.console import Console
 
 from chalicelib import api
-from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.rollout import Plan
 from chalicelib.local.answering import RE_SYNC, Receiver, answer
 from chalicelib.local.bus import LocalBus
@@ -36,10 +35,9 @@ from chalicelib.local.stores import Connected, Watcher, Webhook, choose_store
 from chalicelib.local.stores.child import free_port
 from chalicelib.local.wakeups import Wakeups
 from chalicelib.pipeline.ports import Ports, Write
-from chalicelib.pipeline.records import Records
 from chalicelib.pipeline.restore import awaited, begin_windows_anew, restore
 from chalicelib.pipeline.sealing import StreamingSealer
-from chalicelib.pipeline.wakeups import ADVANCE, LOOK, REGISTER, wake_endpoint, wake_upload
+from chalicelib.pipeline.wakeups import ADVANCE, LOOK, REGISTER, wake_endpoints_of, wake_upload
 
 _SERVING_IMAGE = Path(__file__).parents[2] / "serving_image"
 _CERTIFICATE = "certificate"
@@ -96,7 +94,7 @@ class Platform:
             self._home,
             server=(sys.executable, "-m", "modelserver"),
             server_path=_SERVING_IMAGE,
-            on_change=self._fleet_changed,
+            on_change=lambda deployment_id: wake_endpoints_of(deployment_id, self._ports),
         )
         self._parts.callback(self._fleet.close)
         for line in self._fleet.isolation.report:
@@ -173,11 +171,6 @@ class Platform:
 
     def _wake(self, name: str) -> None:
         self._wakeups.set(name, _now())
-
-    def _fleet_changed(self, deployment_id: str) -> None:
-        for endpoint in Records(self._registry).list(Endpoint):
-            if deployment_id in endpoint.value.deployments:
-                wake_endpoint(endpoint.id, self._ports)
 
     def _committed(self, writes: Sequence[Write]) -> None:
         """Let the gateway see a new split or a revoked key at once."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from chalicelib.domain.decide import decide
 from chalicelib.domain.deployment import Endpoint
-from chalicelib.domain.errors import NotFound
+from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.moves import ended, promoted, shifted
 from chalicelib.domain.rollout import (
     Action,
@@ -29,7 +29,7 @@ from chalicelib.domain.traffic import Traffic
 from chalicelib.pipeline.ports import Capacity, Ports, Write
 from chalicelib.pipeline.records import Records, Stored
 from chalicelib.pipeline.transitions import of_rollout
-from chalicelib.pipeline.wakeups import wake_endpoint
+from chalicelib.pipeline.wakeups import wake_catalogue, wake_endpoint
 
 
 def advance(name: str, ports: Ports) -> Action | None:
@@ -42,6 +42,8 @@ def advance(name: str, ports: Ports) -> Action | None:
     seen = observe(endpoint.value, rollout.value, ports)
     action = decide(rollout.value, seen, ports.clock())
     _act(action, endpoint, rollout, ports)
+    if isinstance(action, Promote | RollBack | Fail):
+        wake_catalogue(rollout.value.ref, ports)
     wake_endpoint(name, ports, after=ports.pace)
     return action
 
@@ -62,7 +64,7 @@ def _act(action: Action, endpoint: Stored[Endpoint], rollout: Stored[Rollout], p
     now = ports.clock()
     match action:
         case Start(_, at_least):
-            ports.fleet.ensure(rollout.value.canary, Capacity(at_least, may_scale_in=False))
+            _start(Capacity(at_least, may_scale_in=False), endpoint, rollout, ports)
         case Restart():
             ports.fleet.stop(rollout.value.canary.id)
             ports.registry.commit([rollout.to(retry=False).write])
@@ -84,6 +86,17 @@ def _act(action: Action, endpoint: Stored[Endpoint], rollout: Stored[Rollout], p
             after = ended(endpoint.value, rollout.value, Phase.FAILED, reason, now)
             marked = [_unservable(rollout.value, reason, ports)] if unservable else []
             _commit(endpoint, rollout, after, "rollout.failed", ports, marked)
+
+
+def _start(capacity: Capacity, endpoint: Stored[Endpoint], rollout: Stored[Rollout], ports: Ports) -> None:
+    """Ask the fleet for the canary; what it refuses for good (a bound, a quota) ends a rollout that has no traffic."""
+    try:
+        ports.fleet.ensure(rollout.value.canary, capacity)
+    except Rejected as error:
+        if rollout.value.phase is not Phase.STARTING:
+            raise
+        after = ended(endpoint.value, rollout.value, Phase.FAILED, str(error), ports.clock())
+        _commit(endpoint, rollout, after, "rollout.failed", ports)
 
 
 def _commit(  # noqa: PLR0917 - the two records, what they become, and what to tell

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from chalicelib.domain.catalog import CatalogEntry
 from chalicelib.domain.deploy import Bounds
+from chalicelib.domain.deployment import ONE as ONE  # noqa: PLC0414 - fleets take it, verbs give it
+from chalicelib.domain.deployment import Capacity as Capacity  # noqa: PLC0414
 from chalicelib.domain.deployment import Deployment, Running
 from chalicelib.domain.errors import Gone as Gone  # adapters raise it, verbs catch it  # noqa: PLC0414
-from chalicelib.domain.formats.seam import Limits
+from chalicelib.domain.limits import Limits
 from chalicelib.domain.objects import StoredObject
 from chalicelib.domain.policy import NO_POLICY, Policy
 from chalicelib.domain.record import Doc as Doc  # adapters make them, verbs read them  # noqa: PLC0414
@@ -75,17 +78,6 @@ class Registry(Protocol):
     def mark_sent(self, ids: Sequence[str]) -> None: ...
 
 
-@dataclass(frozen=True)
-class Capacity:
-    """What a rollout needs of a deployment's room; a fleet that doesn't scale by itself has it all the time."""
-
-    at_least: int = 1  # replicas, so far as the deployment's own bounds allow
-    may_scale_in: bool = True  # False while traffic may come back
-
-
-ONE = Capacity()
-
-
 class Fleet(Protocol):
     """What runs deployments. All calls return soon; progress is seen by observing."""
 
@@ -144,6 +136,14 @@ class Sealer(Protocol):
         ...
 
 
+class Catalog(Protocol):
+    """Where a cloud's own people look for models."""
+
+    def put(self, entry: CatalogEntry) -> None:
+        """Make or renew the entry of a version: there is never a second one of the same version and digest."""
+        ...
+
+
 class Clock(Protocol):
     def __call__(self) -> datetime:
         """Return the time now, aware, in UTC."""
@@ -165,6 +165,7 @@ class Ports:
     clock: Clock
     bounds: Bounds
     defaults: Plan = field(default_factory=Plan)  # of a rollout whose drop doesn't say otherwise
+    catalog: Catalog | None = None  # None where there is no such place
     limits: Limits = field(default_factory=Limits)  # of validation
     policy: Policy = NO_POLICY  # what the operator makes of its findings
     quiet: timedelta = timedelta(seconds=5)  # since the newest object of an upload

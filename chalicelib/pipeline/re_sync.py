@@ -6,11 +6,12 @@ from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Rollout
 from chalicelib.domain.upload import uploads
 from chalicelib.domain.version import Version
+from chalicelib.pipeline.catalogue import outdated
 from chalicelib.pipeline.open_rollout import open_rollout
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import Drop, Records
 from chalicelib.pipeline.tend import revive
-from chalicelib.pipeline.wakeups import wake_endpoint, wake_upload
+from chalicelib.pipeline.wakeups import wake_catalogue, wake_endpoint, wake_upload
 
 
 def re_sync(ports: Ports) -> None:
@@ -22,6 +23,8 @@ def re_sync(ports: Ports) -> None:
             open_rollout(ref, ports)
         except Rejected:
             continue  # its deploy.yaml is past today's bounds; the operator narrowed them since
+    for ref in outdated(ports):
+        wake_catalogue(ref, ports)
     for endpoint in Records(ports.registry).list(Endpoint):
         revive(endpoint.id, ports)
         wake_endpoint(endpoint.id, ports)

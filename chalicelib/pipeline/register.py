@@ -22,7 +22,7 @@ from chalicelib.pipeline.ports import Bucket, Gone, Ports
 from chalicelib.pipeline.records import Drop, Records, Stored
 from chalicelib.pipeline.reports import report_drop
 from chalicelib.pipeline.transitions import transition
-from chalicelib.pipeline.wakeups import wake_upload
+from chalicelib.pipeline.wakeups import wake_catalogue, wake_upload
 
 
 def register(prefix: str, ports: Ports) -> None:
@@ -47,6 +47,7 @@ def register(prefix: str, ports: Ports) -> None:
         report = rejected_after_all(drop.value.report, rejection(prefix, error, where=MANIFEST))
         report_drop(keep(report, upload, drop, ports), ports)
     else:
+        wake_catalogue(version.ref, ports)
         open_rollout(version.ref, ports)
 
 

@@ -12,8 +12,9 @@ from chalicelib.domain.findings import Verdict
 from chalicelib.domain.formats import DEFAULTS, Limits
 from chalicelib.domain.policy import Action, Policy
 from chalicelib.domain.refs import VersionRef
-from chalicelib.local.bounds_file import OperatorFile, read_operator_file
+from chalicelib.local.bounds_file import read_operator_file
 from chalicelib.local.local_files import audit_path
+from chalicelib.operator_settings import OperatorSettings
 from chalicelib.pipeline.audit import audit
 from chalicelib.pipeline.records import Drop, Records
 from tests.fakes import FakeBucket
@@ -132,7 +133,7 @@ def test_an_operators_file_sets_bounds_limits_and_policy(tmp_path):
 
 def test_what_an_operators_file_does_not_say_has_its_default(tmp_path):
     (tmp_path / "rules.yaml").write_text("")
-    assert read_operator_file(tmp_path / "rules.yaml") == OperatorFile()
+    assert read_operator_file(tmp_path / "rules.yaml") == OperatorSettings()
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,11 @@ def up(
 ) -> None:
     """Run the platform in the foreground; Ctrl-C drains and stops everything."""
     _check(store, cert, key_file)
-    from chalicelib.local.bounds_file import OperatorFile, read_operator_file  # noqa: PLC0415 - pydantic
+    from chalicelib.local.bounds_file import read_operator_file  # noqa: PLC0415 - pydantic
+    from chalicelib.operator_settings import OperatorSettings  # noqa: PLC0415 - pydantic
     from chalicelib.local.options import UpOptions  # noqa: PLC0415 - pydantic
 
-    said = read_operator_file(bounds) if bounds else OperatorFile()
+    said = read_operator_file(bounds) if bounds else OperatorSettings()
     options = UpOptions(
         home=context.obj.home,
         store=store if store in _STORES else "minio",

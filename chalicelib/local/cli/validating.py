@@ -47,9 +47,10 @@ def status_of(verdicts: list[Verdict]) -> Status:
 
 
 def _reports(path: str, s3_endpoint: str, profile: str, settings: Settings, bounds: Path | None) -> Iterator[Report]:
-    from chalicelib.local.bounds_file import OperatorFile, read_operator_file  # noqa: PLC0415 - pydantic
+    from chalicelib.local.bounds_file import read_operator_file  # noqa: PLC0415 - pydantic
+    from chalicelib.operator_settings import OperatorSettings  # noqa: PLC0415 - pydantic
 
-    said = read_operator_file(bounds) if bounds else OperatorFile()
+    said = read_operator_file(bounds) if bounds else OperatorSettings()
     if path.startswith(_S3):
         from chalicelib.adapters.s3 import S3Bucket  # noqa: PLC0415 - boto3
         from chalicelib.local.cli.storage import client_of  # noqa: PLC0415 - boto3

@@ -1,0 +1,174 @@
+"""The pipeline as a function on AWS runs it: the same verbs on other adapters.
+
+Clients are made when they are first used, and adapters are imported when a function needs them: a cold start pays for
+what it does, and a function calls no service that its role doesn't name.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+from botocore.config import Config
+from botocore.session import Session, get_session
+
+from chalicelib.adapters.dynamodb import DynamoRegistry
+from chalicelib.adapters.dynamodb_traffic import DynamoTraffic
+from chalicelib.adapters.eventbridge import EventBus
+from chalicelib.adapters.s3 import S3Bucket
+from chalicelib.adapters.s3_copy import CopyingSealer
+from chalicelib.adapters.sagemaker import SageMakerFleet
+from chalicelib.adapters.sagemaker_clients import Clients
+from chalicelib.adapters.sagemaker_requests import Hosting
+from chalicelib.adapters.scheduler import SchedulerTimers, WakeUpQueue
+from chalicelib.domain.deploy import Bounds
+from chalicelib.domain.rollout import Plan
+from chalicelib.pipeline.ports import Ports
+from chalicelib.pipeline.records import to_json
+from chalicelib.pipeline.wakeups import ADVANCE, CATALOGUE, LOOK, REGISTER
+from chalicelib.settings import Settings
+
+if TYPE_CHECKING:
+    from chalicelib.operator_settings import OperatorSettings
+
+# Schedules are right to a minute, and a deployment takes minutes to start: what is seconds on one machine is minutes.
+PACE = timedelta(minutes=1)
+PLAN = Plan(step_time=timedelta(minutes=5), start_timeout=timedelta(minutes=30), keep_warm=timedelta(hours=1))
+
+
+def clock() -> datetime:
+    """Return the time; tests set `wiring.clock`."""
+    return datetime.now(UTC)
+
+
+class Lazy:
+    """A client that is made when it is first asked for something."""
+
+    def __init__(self, service: str, **more: Any) -> None:
+        self._service = service
+        self._more = more
+
+    def __getattr__(self, name: str) -> Any:
+        if "_client" not in self.__dict__:
+            self._client = _session().create_client(self._service, config=_config(self._service, **self._more))
+        return getattr(self._client, name)
+
+    def __call__(self) -> Any:
+        """Return the client, for adapters that ask for it at each call."""
+        return self
+
+
+@cache
+def _session() -> Session:
+    """Return botocore's session: boto3's adds nothing that we use, and takes a fifth of a cold start."""
+    return get_session()
+
+
+def _config(service: str, **more: Any) -> Config:
+    """Return bounded patience: a function has minutes, and what didn't answer is asked again by its trigger."""
+    retries: Any = {"mode": "standard", "total_max_attempts": 4}
+    s3: Any = {"addressing_style": "virtual"} if service == "s3" and not os.environ.get("AWS_ENDPOINT_URL") else None
+    return Config(**{"connect_timeout": 3, "read_timeout": 20, "retries": retries, "s3": s3, **more})
+
+
+@cache
+def settings(function: str) -> Settings:
+    """Return what a function was told; raises MissingSettings."""
+    return Settings.read(function, os.environ)
+
+
+@cache
+def ports(function: str) -> Ports:
+    """Return everything that the verbs need, for one function."""
+    return wire(settings(function))
+
+
+def wire(told: Settings) -> Ports:
+    """Make everything that the verbs need; nothing is called before a verb asks."""
+    s3, dynamodb, sqs = (cast("Any", Lazy(service)) for service in ("s3", "dynamodb", "sqs"))
+    drop, store = S3Bucket(s3, told.drop_bucket), S3Bucket(s3, told.store_bucket)
+    operator = _operator(told)
+    return Ports(
+        drop=drop,
+        store=store,
+        sealer=CopyingSealer(drop, store),
+        registry=DynamoRegistry(dynamodb, told.table, store, _now),
+        fleet=_fleet(told),
+        metrics=DynamoTraffic(dynamodb, told.table, _now),
+        timers=_timers(told, sqs),
+        bus=EventBus(cast("Any", Lazy("events")), told.bus, to_json),
+        clock=_now,
+        bounds=operator.bounds,
+        defaults=PLAN,
+        limits=operator.limits,
+        policy=operator.policy,
+        quiet=told.quiet,
+        pace=PACE,
+    )
+
+
+def _now() -> datetime:
+    return clock()
+
+
+def _operator(told: Settings) -> "OperatorSettings":
+    """Return what the operator allows: the text's bounds, and the parameters that have names of their own."""
+    from chalicelib.operator_settings import parse_operator_settings  # noqa: PLC0415
+
+    said = parse_operator_settings(told.bounds)
+    most = told.max_instances_per_model or Bounds.max_replicas
+    bounds = replace(said.bounds, instance_types=told.allowed_instance_types, max_replicas=most)
+    return replace(said, bounds=bounds)
+
+
+def _timers(told: Settings, sqs: Any) -> SchedulerTimers:
+    uploads = WakeUpQueue(told.uploads_queue_url, told.uploads_queue_arn)
+    registrations = WakeUpQueue(told.registrations_queue_url, told.registrations_queue_arn)
+    rollouts = WakeUpQueue(told.rollouts_queue_url, told.rollouts_queue_arn)
+    queues: Mapping[str, WakeUpQueue] = {
+        LOOK: uploads, REGISTER: registrations, CATALOGUE: registrations, ADVANCE: rollouts,
+    }  # fmt: skip
+    return SchedulerTimers(
+        scheduler=cast("Any", Lazy("scheduler")),
+        sqs=sqs,
+        queues={kind: queue for kind, queue in queues.items() if queue.url},
+        group=told.schedule_group,
+        role_arn=told.schedule_role_arn,
+        clock=_now,
+    )
+
+
+def _fleet(told: Settings) -> SageMakerFleet:
+    hosting = Hosting(
+        stack=told.stack,
+        store=told.store_bucket,
+        role=told.model_role_arn,
+        image=told.serving_image,
+        instance_type=told.instance_type,
+        allowed_images=(told.serving_image, *told.allowed_images),
+        allowed_instance_types=(told.instance_type, *told.allowed_instance_types),
+        max_instances=told.max_instances_per_model,
+        subnets=told.model_subnets,
+        security_groups=told.model_security_groups,
+        kms_key=told.model_kms_key,
+        capture_percent=told.data_capture,
+        capture_to=f"s3://{told.store_bucket}/_captured/",
+    )
+    return SageMakerFleet(hosting, _sagemaker_clients())
+
+
+def _sagemaker_clients() -> Clients:
+    return Clients(
+        sagemaker=cast("Any", Lazy("sagemaker")),
+        runtime=cast("Any", Lazy("sagemaker-runtime", read_timeout=5, retries={"total_max_attempts": 1})),
+        scaling=cast("Any", Lazy("application-autoscaling")),
+    )
+
+
+def sweep_records(function: str) -> None:
+    """Remove spilled records that no row names any more."""
+    registry = ports(function).registry
+    if isinstance(registry, DynamoRegistry):
+        registry.drop_orphans(timedelta(hours=1))
