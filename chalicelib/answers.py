@@ -128,7 +128,10 @@ class OpenRollout(RolloutSummary):
 
 
 class Endpoint(Answer):
-    """An endpoint as it is: the split in force in percent, what runs, and its open rollout."""
+    """An endpoint as it is: the split in force in percent, what runs, and its open rollout.
+
+    `rate` is how many predictions a second an operator lets through; null: as the platform says.
+    """
 
     name: str
     owner: str
@@ -139,6 +142,7 @@ class Endpoint(Answer):
     previous_until: datetime | None
     rollout: OpenRollout | None
     last_rollout: str
+    rate: float | None
 
 
 class Key(Answer):

@@ -26,7 +26,7 @@ _STATUSES = {"not_found": 404, "conflict": 409, "forbidden": 403}
 _GRANTED_BY = {"read": ("deploy", "admin"), "deploy": ("deploy",), "admin": ("admin",)}
 
 
-class _Forbidden(Rejected):
+class Forbidden(Rejected):
     def __init__(self, scopes: Sequence[str]) -> None:
         needed = " or ".join(f"'{scope}'" for scope in scopes)
         super().__init__(f"this key lacks the scope {needed}; use one that has it", code="forbidden")
@@ -73,10 +73,20 @@ class Routes(Blueprint):
 
         return put
 
+    def add_plain(self, method: str, path: str, summary: str, **more: Any) -> Callable[[View], View]:
+        """Return a decorator that puts a view into the table as it is: it checks scopes and says errors by itself."""
+
+        def put(view: View) -> View:
+            self.table.append(Route(Operation(method, path, view.__name__, summary, **more), view))
+            return view
+
+        return put
+
     def register(self, app: Chalice, options: dict[str, Any]) -> None:
         super().register(app, options)
         for route in self.table:
-            app.route(route.operation.path, methods=[route.operation.method])(route.view)
+            types = ["*/*"] if route.operation.any_body else ["application/json"]
+            app.route(route.operation.path, methods=[route.operation.method], content_types=types)(route.view)
 
     def _answering(self, operation: Operation, view: View) -> View:
         """Wrap a view: who may call it, what it takes, how its errors are said."""
@@ -106,7 +116,7 @@ def _input(operation: Operation, request: Request) -> dict[str, BaseModel]:
 
 def _check_scope(request: Request, needed: str) -> None:
     if needed and not any(allows(scopes_of(request), scope) for scope in _GRANTED_BY[needed]):
-        raise _Forbidden(_GRANTED_BY[needed])
+        raise Forbidden(_GRANTED_BY[needed])
 
 
 def _parsed_body(model: type[Model], request: Request) -> Model:
@@ -148,16 +158,19 @@ def _finite(value: Json) -> Json:
 def _problem(error: Rejected | Conflict | NotYet) -> Response:
     match error:
         case _BadInput():
-            return _error(400, error.code, str(error), error.where)
+            return error_response(400, error.code, str(error), error.where)
         case Rejected():
-            return _error(_STATUSES.get(error.code, 400), error.code, str(error))
+            return error_response(_STATUSES.get(error.code, 400), error.code, str(error))
         case NotYet():
-            return _error(409, "not_yet", str(error))
+            return error_response(409, "not_yet", str(error))
         case _:
-            return _error(409, "conflict", f"others changed it {_ATTEMPTS} times meanwhile ({error}); try again")
+            return error_response(
+                409, "conflict", f"others changed it {_ATTEMPTS} times meanwhile ({error}); try again"
+            )
 
 
-def _error(status: int, code: str, message: str, where: str = "") -> Response:
+def error_response(status: int, code: str, message: str, where: str = "") -> Response:
+    """Return an error in the one form that all have."""
     problem = {"code": code, "message": message} | ({"where": where} if where else {})
     return Response({"error": problem}, status_code=status)
 

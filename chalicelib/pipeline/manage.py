@@ -71,6 +71,13 @@ def roll_back(endpoint: str, ports: Ports) -> dict[str, Any]:
     return views.describe_endpoint(after, ports)
 
 
+def set_rate(endpoint: str, per_second: float | None, ports: Ports) -> dict[str, Any]:
+    """Say how many predictions a second an endpoint takes; None leaves it to the platform."""
+    stored = _endpoint(endpoint, ports).to(rate=per_second or 0.0)
+    ports.registry.commit([stored.write])
+    return views.describe_endpoint(stored.value, ports)
+
+
 def _returned(endpoint: Endpoint, ports: Ports) -> Endpoint:
     """Return the endpoint with its previous deployment promoted again, and the present one kept warm in its place."""
     previous = endpoint.previous

@@ -75,6 +75,7 @@ def describe_endpoint(value: Endpoint, ports: Ports) -> View:
         "previous_until": value.previous_until.isoformat() if value.previous_until else None,
         "rollout": _live(value, found.value, ports) if found and found.value.is_open else None,
         "last_rollout": value.rollout,
+        "rate": value.rate or None,
     }
 
 

@@ -1,0 +1,320 @@
+"""Predict where calls go through a cloud's own invocation: choose by the split, invoke, count, say who answered.
+
+From evidence to no more traffic: the failed request's instance counts it and sends `advance:ENDPOINT` at once (at most
+one a second), a queue hands that to the rollout, which takes the canary out of the split in one write, and every
+instance reads the split anew after at most 2 s. So: the time of a queue and of one rollout step, typically under a
+second, and 2 s; what is on its way to the canary then still ends there, and goes to stable if it gets no answer.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
+
+from chalicelib.domain import custom_attributes, rates
+from chalicelib.domain.deployment import Endpoint
+from chalicelib.domain.errors import NotFound, Rejected
+from chalicelib.domain.predict_body import is_json, meant_type, speaks_instances
+from chalicelib.domain.rollout import Rollout
+from chalicelib.domain.served_by import ENDPOINT, NONFINITE, REQUEST_ID, join, stamp_of
+from chalicelib.domain.split import choose
+from chalicelib.pipeline.ports import Registry
+from chalicelib.pipeline.records import Records
+
+BUDGET = 25.0  # seconds for all tries: API Gateway gives up after 29
+LEAST = 1.0  # seconds that a stand-in needs to be worth asking
+SPLIT_TTL = 2.0  # seconds
+LOOK_AGAIN_PAUSE = 1.0  # seconds
+MAX_BODY = 4_500_000  # bytes each way: base64 makes 6 MB of them, which is what a Lambda function takes and gives
+NO_ANSWER = 502
+TOO_LATE = 504
+BYTES = "application/octet-stream"
+_ERROR = 500
+
+
+# --- what is needed of the world ---------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Call:
+    """What a deployment gets."""
+
+    body: bytes
+    content_type: str
+    accept: str
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a deployment answered, errors of the model included."""
+
+    status: int
+    body: bytes
+    content_type: str
+    attributes: Mapping[str, str]
+
+
+class Unanswered(Exception):
+    """No prediction, whatever was asked: `code` is stable; come again in `retry_after` seconds (0: that is no use)."""
+
+    code = "unanswered"
+    retry_after = 0.0
+
+
+class NoAnswer(Unanswered):
+    """The deployment gave no answer: it isn't there, or its process ended."""
+
+    code = "no_answer"
+    retry_after = 1.0
+
+
+class TimedOut(NoAnswer):
+    """It didn't answer in time."""
+
+    code = "timed_out"
+    retry_after = 0.0
+
+
+class TooLarge(NoAnswer):
+    """What it answered can't be passed on."""
+
+    code = "answer_too_large"
+    retry_after = 0.0
+
+
+class Busy(Unanswered):
+    """The cloud takes no more calls for now; that says nothing about the deployment."""
+
+    code = "busy"
+    retry_after = 1.0
+
+
+class NotServing(Unanswered):
+    """The endpoint has no deployment yet."""
+
+    code = "not_serving_yet"
+    retry_after = 5.0
+
+
+class RateExceeded(Unanswered):
+    """More requests a second than the operator lets through to the endpoint."""
+
+    code = "rate_exceeded"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Invoker(Protocol):
+    def invoke(self, deployment_id: str, call: Call, seconds: float) -> Reply:
+        """Return the deployment's answer, waiting about that long; raises NoAnswer, TimedOut or Busy. No retries."""
+        ...
+
+
+class TrafficCounter(Protocol):
+    def count(self, deployment_id: str, *, status: int, milliseconds: float, nonfinite: bool) -> None:
+        """Add one request; `status` 502 or 504 stands for no answer. Never raises: a lost count fails nobody."""
+        ...
+
+
+class LookAgain(Protocol):
+    def __call__(self, endpoint: str) -> None:
+        """Wake the endpoint's rollout. Never raises: its timer comes anyway."""
+        ...
+
+
+@dataclass(frozen=True)
+class World:
+    """What predict works with: steady seconds, chance in [0, 1), and the rate of endpoints without one of their own."""
+
+    registry: Registry
+    invoker: Invoker
+    counter: TrafficCounter
+    look_again: LookAgain
+    seconds: Callable[[], float]
+    chance: Callable[[], float]
+    rate: float = 0.0  # requests a second; 0: any
+
+
+# --- what comes in and goes out ----------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Request:
+    endpoint: str
+    body: bytes
+    request_id: str
+    content_type: str = ""
+    accept: str = ""
+    key: str = ""  # sticky: the same value stays with one version
+    raw: bool = False  # bytes in and out: nothing is looked at or joined
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
+# --- gather ------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Route:
+    """An endpoint as it was read; `canary` is the deployment under trial, "" while no rollout is open."""
+
+    endpoint: Endpoint
+    canary: str
+    read: float
+
+
+class Routes:
+    """The endpoints that were asked for, each read anew after SPLIT_TTL."""
+
+    def __init__(self, registry: Registry, seconds: Callable[[], float]) -> None:
+        self._records = Records(registry)
+        self._seconds = seconds
+        self._known: dict[str, Route] = {}
+
+    def find(self, name: str) -> Route:
+        """Return the route of an endpoint, at most SPLIT_TTL old. Raises NotFound."""
+        now = self._seconds()  # before reading: the age counts from there
+        route = self._known.get(name)
+        if route is None or not 0 <= now - route.read < SPLIT_TTL:
+            route = self._known[name] = self._read(name, now)
+        return route
+
+    def _read(self, name: str, now: float) -> Route:
+        self._known.pop(name, None)
+        stored = self._records.endpoint(name)
+        if stored is None:
+            raise NotFound(f"no endpoint is called {name!r}; GET /v1/endpoints lists those there are")
+        rollout = self._records.get(Rollout, stored.value.rollout) if stored.value.rollout else None
+        is_open = rollout is not None and rollout.value.is_open
+        return Route(stored.value, rollout.value.canary.id if rollout and is_open else "", now)
+
+
+# --- decide ------------------------------------------------------------------------------------------------------
+def call_of(request: Request) -> Call:
+    """Return what a deployment gets of a request. Raises Rejected: too large, or no JSON where JSON was said."""
+    if len(request.body) > MAX_BODY:
+        raise Rejected(
+            f"the body has {len(request.body)} bytes and at most {MAX_BODY} pass; send fewer instances a request",
+            code="body_too_large",
+        )
+    trace = {custom_attributes.TRACE: request.request_id}
+    if request.raw:
+        return Call(request.body, request.content_type, request.accept, trace)
+    content_type = meant_type(request.content_type, request.body)
+    meant = {custom_attributes.CONTRACT: custom_attributes.INSTANCES}
+    attributes = trace | (meant if speaks_instances(content_type, request.body) else {})
+    return Call(request.body, content_type, request.accept, attributes)
+
+
+def answer_of(request: Request, call: Call, route: Route, deployment: str, reply: Reply) -> Answer:
+    """Return the caller's answer: the deployment's, with who gave it in the headers and, for instances, the body."""
+    said = {name: text for name, text in reply.attributes.items() if text.isascii() and text.isprintable()}
+    stamp = stamp_of(said, deployment, route.endpoint.deployments.get(deployment))
+    joins = custom_attributes.CONTRACT in call.attributes and is_json(reply.content_type)
+    counted = {NONFINITE: str(nonfinite(reply))} if nonfinite(reply) else {}
+    again = {"Retry-After": "1"} if reply.status == HTTPStatus.SERVICE_UNAVAILABLE else {}  # lost on its way to us
+    own = {"Content-Type": reply.content_type or BYTES, **counted, **again, **stamp.headers, **names(request)}
+    return Answer(reply.status, join(reply.body, stamp.member) if joins else reply.body, own)
+
+
+def names(request: Request) -> dict[str, str]:
+    """Return the headers that every answer to a request has, refusals too."""
+    return {ENDPOINT: request.endpoint, REQUEST_ID: request.request_id}
+
+
+def nonfinite(reply: Reply) -> int:
+    """Return how many numbers of the answer were not finite, as far as the deployment says."""
+    said = reply.attributes.get(custom_attributes.NONFINITE, "")
+    return int(said) if said.isascii() and said.isdecimal() else 0
+
+
+# --- the verb ----------------------------------------------------------------------------------------------------
+class Predictor:
+    """Answers the predict requests of one function instance: caches, buckets and pauses are its own."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._routes = Routes(world.registry, world.seconds)
+        self._buckets: dict[str, rates.Bucket] = {}
+        self._woken: dict[str, float] = {}
+
+    def predict(self, request: Request) -> Answer:
+        """Return the answer of the deployment that the split gives this request to, or of the one that stands in.
+
+        Raises Rejected (`not_found`, `bad_request`, `body_too_large`) and Unanswered.
+        """
+        route = self._routes.find(request.endpoint)
+        _check_serving(route.endpoint)
+        self._check_rate(route.endpoint)
+        call = call_of(request)
+        chosen, stand_in = choose(route.endpoint.split, request.key, self._world.chance())
+        deployment, reply = self._answered(route, call, chosen, stand_in)
+        return answer_of(request, call, route, deployment, reply)
+
+    def _answered(self, route: Route, call: Call, chosen: str, stand_in: str) -> tuple[str, Reply]:
+        until = self._world.seconds() + BUDGET
+        try:
+            return chosen, self._ask(route, call, chosen, BUDGET)
+        except TimedOut:
+            raise
+        except NoAnswer:
+            left = until - self._world.seconds()
+            if not stand_in or left < LEAST:
+                raise
+        # Outside of the handler: what stable says isn't a failure while handling the canary's.
+        return stand_in, self._ask(route, call, stand_in, left)
+
+    def _ask(self, route: Route, call: Call, deployment: str, seconds: float) -> Reply:
+        """Return one deployment's answer, counted."""
+        started = self._world.seconds()
+        try:
+            reply = _passable(deployment, self._world.invoker.invoke(deployment, call, seconds))
+        except NoAnswer as problem:
+            self._count(route, deployment, TOO_LATE if isinstance(problem, TimedOut) else NO_ANSWER)
+            raise
+        milliseconds = (self._world.seconds() - started) * 1000
+        self._count(route, deployment, reply.status, milliseconds, nonfinite=nonfinite(reply) > 0)
+        return reply
+
+    def _count(
+        self, route: Route, deployment: str, status: int, milliseconds: float = 0.0, *, nonfinite: bool = False
+    ) -> None:
+        """Count for the judge of an open rollout; a canary's failure is worth a look at once."""
+        if not route.canary:
+            return
+        self._world.counter.count(deployment, status=status, milliseconds=milliseconds, nonfinite=nonfinite)
+        if deployment == route.canary and (status >= _ERROR or nonfinite):
+            self._look_again(route.endpoint.name)
+
+    def _look_again(self, endpoint: str) -> None:
+        now = self._world.seconds()
+        if now - self._woken.get(endpoint, -math.inf) >= LOOK_AGAIN_PAUSE:
+            self._woken[endpoint] = now
+            self._world.look_again(endpoint)
+
+    def _check_rate(self, endpoint: Endpoint) -> None:
+        rate = endpoint.rate or self._world.rate
+        if not rate:
+            return
+        taken = rates.take(rate, self._buckets.get(endpoint.name), self._world.seconds())
+        self._buckets[endpoint.name] = taken.bucket
+        if not taken.allowed:
+            message = f"endpoint {endpoint.name!r} takes {rate:g} requests a second; send fewer, or ask the operator"
+            raise RateExceeded(message, taken.retry_after)
+
+
+def _check_serving(endpoint: Endpoint) -> None:
+    if not endpoint.split.weights:
+        awaited = f"its first rollout {endpoint.rollout}" if endpoint.rollout else "a version to be dropped"
+        raise NotServing(f"endpoint {endpoint.name!r} serves nothing yet; awaited: {awaited}")
+
+
+def _passable(deployment: str, reply: Reply) -> Reply:
+    """Return a reply that fits through; raises TooLarge."""
+    if len(reply.body) > MAX_BODY:
+        message = f"deployment {deployment} answered {len(reply.body)} bytes and at most {MAX_BODY} pass"
+        raise TooLarge(f"{message}; send fewer instances a request")
+    return reply
