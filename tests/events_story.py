@@ -1,0 +1,115 @@
+"""Every kind of transition, told by the verbs themselves: what the samples of published events are held against."""
+
+from chalicelib.domain.deployment import FleetState, Running
+from chalicelib.domain.rollout import Rollout
+from chalicelib.pipeline import manage
+from chalicelib.pipeline.advance import advance
+from chalicelib.pipeline.re_sync import re_sync
+from chalicelib.pipeline.records import Records
+from chalicelib.pipeline.tend import tend
+from tests.fakes import FakeBucket
+from tests.fakes_artifacts import small_mar
+from tests.fakes_pipeline import FakeClock, fake_ports, settle, traffic
+
+DIGITS = "digits"
+
+
+class Story:
+    """One endpoint's life, from a rejected upload to a deployment that had to be revived."""
+
+    def __init__(self):
+        clock = FakeClock()
+        self.ports = fake_ports(drop=FakeBucket(clock=clock), store=FakeBucket(clock=clock), clock=clock)
+
+    def told(self):
+        """Return the first transition of each kind."""
+        self._uploads()
+        self._first_version()
+        self._good_version("v2")
+        self._back_and_again()
+        self._sick_version("v3")
+        self._broken_version("v4")
+        self._steered_version("v5")
+        self._quiet_and_superseded_version("v6", "v7")
+        self._revived()
+        return {t.kind: t for t in reversed(self.ports.registry.timeline(limit=10_000))}
+
+    def _uploads(self):
+        self.ports.drop.put("digits/v0/model.mar", b"no zip")
+        self._look("v0")
+
+    def _first_version(self):
+        self._put("v1")
+        settle("digits/v1/", self.ports)  # not quiet yet
+        self._look("v1")
+        self._go(2)
+        self._put("v1", "def handle(data, context): return data")
+        self._look("v1")
+
+    def _good_version(self, name):
+        canary, stable = self._tried(name)
+        for _ in range(4):
+            self._count(canary, stable)
+            self.ports.clock.tick(seconds=61)
+            self._go(1)
+
+    def _back_and_again(self):
+        manage.roll_back(DIGITS, self.ports)
+        manage.roll_back(DIGITS, self.ports)
+
+    def _sick_version(self, name):
+        self._count(*self._tried(name), errors=200)
+        self.ports.clock.tick(seconds=61)
+        self._go(1)
+
+    def _broken_version(self, name):
+        self.ports.fleet.becomes[name] = Running(FleetState.FAILED, reason="ValueError: weights don't fit")
+        self._put(name)
+        self._look(name)
+        self._go(2)
+
+    def _steered_version(self, name):
+        self._tried(name)
+        for steer in (manage.pause, manage.resume, manage.promote, manage.abort):
+            steer(DIGITS, self.ports)
+        self._go(1)
+
+    def _quiet_and_superseded_version(self, quiet, newer):
+        self._tried(quiet)
+        self.ports.metrics.seen = {}
+        self.ports.clock.tick(minutes=10)
+        self._go(1)
+        self._put(newer)
+        self._look(newer)
+        manage.abort(DIGITS, self.ports)
+        self._go(1)
+
+    def _revived(self):
+        promoted = Records(self.ports.registry).endpoint(DIGITS).value.promoted
+        self.ports.fleet.running[promoted] = Running(FleetState.FAILED, reason="exited 5 times")
+        re_sync(self.ports)
+
+    def _tried(self, name):
+        """Drop a version, let it have its first traffic, and return canary and stable."""
+        self._put(name)
+        self._look(name)
+        self._go(2)
+        rollout = next(
+            r.value for r in Records(self.ports.registry).list(Rollout) if str(r.value.ref) == f"digits/{name}"
+        )
+        return rollout.canary.id, rollout.stable
+
+    def _put(self, name, *code):
+        self.ports.drop.put(f"digits/{name}/model.mar", small_mar(*code))
+
+    def _look(self, name):
+        self.ports.clock.tick(seconds=30)
+        settle(f"digits/{name}/", self.ports)
+
+    def _go(self, turns):
+        for _ in range(turns):
+            advance(DIGITS, self.ports)
+            tend(DIGITS, self.ports)
+
+    def _count(self, canary, stable, **faults):
+        self.ports.metrics.seen = {canary: traffic(400, **faults), stable: traffic(4000)}
