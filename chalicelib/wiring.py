@@ -102,6 +102,7 @@ def wire(told: Settings) -> Ports:
         clock=_now,
         bounds=operator.bounds,
         defaults=PLAN,
+        instance_type=told.instance_type,
         limits=operator.limits,
         policy=operator.policy,
         quiet=told.quiet,

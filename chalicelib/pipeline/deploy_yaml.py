@@ -1,5 +1,6 @@
 """The text of a `deploy.yaml`, as what it settles for a version."""
 
+from dataclasses import replace
 from typing import Any
 
 from chalicelib.domain.deploy import Settled, settle, wishes_from
@@ -13,7 +14,9 @@ _LARGEST = 65_536  # bytes
 
 def settled(ref: VersionRef, text: str, ports: Ports) -> Settled:
     """Return the endpoint, plan and resources that a version gets; raises Rejected naming the field."""
-    return settle(wishes_from(_mapping(text)), ports.defaults, ports.bounds, ref)
+    found = settle(wishes_from(_mapping(text)), ports.defaults, ports.bounds, ref)
+    hardware = found.resources.instance_type or ports.instance_type
+    return replace(found, resources=replace(found.resources, instance_type=hardware))
 
 
 def _mapping(text: str) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
+from chalicelib.domain.cost import in_words, instance_hours
 from chalicelib.domain.deploy import may_deploy
 from chalicelib.domain.deployment import Endpoint, FleetState, deployment_of
 from chalicelib.domain.errors import NotFound
@@ -64,14 +66,25 @@ def _commit_opening(rollout: Rollout, stored: Stored[Endpoint], version: Stored[
         told.append(of_rollout("rollout.superseded", after, reason, at=rollout.opened))
     if version.value.unservable:  # a person wants it tried again
         writes.append(version.to(unservable="").write)
-    told.append(of_rollout("rollout.opened", rollout, _plan_in_words(rollout), at=rollout.opened))
+    told.append(of_rollout("rollout.opened", rollout, _plan_in_words(rollout), at=rollout.opened, **_cost(rollout)))
     writes += [Stored(rollout.id, rollout).write, replace(stored, value=opened(endpoint, rollout)).write]
     ports.registry.commit(writes, told)
 
 
 def _plan_in_words(rollout: Rollout) -> str:
     if not rollout.stable:
-        return f"{rollout.ref} is the endpoint's first version: warm up, then all traffic"
+        return f"{rollout.ref} is the endpoint's first version: warm up, then all traffic; {in_words(rollout)}"
     steps = " -> ".join(f"{s} %" for s in rollout.plan.steps)
     least = rollout.plan.thresholds.min_requests
-    return f"{rollout.ref}: {steps}, each for {rollout.plan.step_time} and at least {least} requests"
+    return (
+        f"{rollout.ref}: {steps}, each for {rollout.plan.step_time} and at least {least} requests; {in_words(rollout)}"
+    )
+
+
+def _cost(rollout: Rollout) -> dict[str, Any]:
+    resources = rollout.canary.resources
+    return {
+        "instances": resources.replicas,
+        "instance_type": resources.instance_type,
+        "instance_hours_at_least": round(instance_hours(rollout), 3),
+    }

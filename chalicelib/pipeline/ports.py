@@ -165,6 +165,7 @@ class Ports:
     clock: Clock
     bounds: Bounds
     defaults: Plan = field(default_factory=Plan)  # of a rollout whose drop doesn't say otherwise
+    instance_type: str = ""  # of a deployment whose drop names none, on a fleet that has such
     catalog: Catalog | None = None  # None where there is no such place
     limits: Limits = field(default_factory=Limits)  # of validation
     policy: Policy = NO_POLICY  # what the operator makes of its findings
