@@ -1,12 +1,15 @@
-"""The table of the AWS path on moto, and what DynamoDB does and moto doesn't: one call at a time, tokens, clashes."""
+"""The table of the AWS path on moto, with what DynamoDB does and moto doesn't, and processes that die at a call."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ReadTimeoutError
 from moto import mock_aws
+from moto.core.models import botocore_stubber
 
 REGION = "eu-west-1"
 
@@ -26,30 +29,88 @@ def make_table(client, name: str) -> str:
     return name
 
 
+class Wire:
+    """What lies between a client and moto's DynamoDB: what DynamoDB does and moto doesn't, and answers that get lost.
+
+    Calls wait for each other: moto's transactions are all or none only if nobody else calls meanwhile. And a
+    ClientRequestToken that took effect is answered as it was then: moto knows no tokens, DynamoDB does for ten minutes.
+    """
+
+    def __init__(self):
+        self.lost = 0  # so many of the next answers to transactions, which took effect all the same
+        self.tokens: list[str] = []  # of every transaction that was sent, repeats too
+        self._answers: dict[str, object] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, request, event_name, **_):
+        with self._lock:
+            if event_name.endswith(".TransactWriteItems"):
+                return self._transact(request)
+            return botocore_stubber("before-send", request)
+
+    def _transact(self, request):
+        token = json.loads(request.body)["ClientRequestToken"]
+        self.tokens.append(token)
+        answer = self._answers.get(token) or botocore_stubber("before-send", request)
+        if answer.status_code == 200:
+            self._answers[token] = answer
+        if self.lost:
+            self.lost -= 1
+            raise ReadTimeoutError(endpoint_url=request.url)
+        return answer
+
+
 @contextmanager
-def mocked_client() -> Iterator:
+def mocked_client(wire: Wire | None = None) -> Iterator:
     """Yield a DynamoDB client of a moto of its own, safe to share among threads."""
     with mock_aws():
         config = Config(retries={"mode": "standard", "total_max_attempts": 3})
         client = boto3.client(
             "dynamodb", region_name=REGION, aws_access_key_id="k", aws_secret_access_key="s", config=config
         )
-        one_at_a_time(client)
+        client.meta.events.unregister("before-send", botocore_stubber)  # the wire asks it
+        client.meta.events.register("before-send.dynamodb", wire or Wire())
         yield client
         client.close()
 
 
-def one_at_a_time(client) -> None:
-    """Let calls wait for each other: moto's transactions are all or none only if nobody else calls meanwhile."""
-    lock = threading.Lock()
+class Died(Exception):
+    """The process ended here."""
 
-    def begin(**_):
-        lock.acquire()
 
-    def end(**_):
-        lock.release()
+class Calls:
+    """Numbers every outgoing call of a client and a bucket, and ends the process before or after one of them."""
 
-    events = client.meta.events
-    events.register("before-call.dynamodb", begin)
-    events.register("after-call.dynamodb", end)
-    events.register("after-call-error.dynamodb", end)
+    def __init__(self, client):
+        self.made = 0
+        self.dies_before = self.dies_after = 0  # a call's number; 0 is none
+        client.meta.events.register("before-call.dynamodb", self.begin)
+        client.meta.events.register("after-call.dynamodb", self.end)
+
+    def begin(self, **_):
+        self.made += 1
+        if self.made == self.dies_before:
+            raise Died
+
+    def end(self, **_):
+        if self.made == self.dies_after:
+            raise Died
+
+    def reset(self, *, before=0, after=0):
+        self.made, self.dies_before, self.dies_after = 0, before, after
+
+
+class CountedBucket:
+    """A bucket whose calls are numbered with those of a client."""
+
+    def __init__(self, bucket, calls):
+        self._bucket, self._calls = bucket, calls
+
+    def __getattr__(self, name):
+        def call(*args, **kwargs):
+            self._calls.begin()
+            answer = getattr(self._bucket, name)(*args, **kwargs)
+            self._calls.end()
+            return answer
+
+        return call

@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -28,6 +29,7 @@ from chalicelib.adapters.dynamodb_items import (
     transition_body,
     transition_id,
 )
+from chalicelib.adapters.dynamodb_rows import rows
 from chalicelib.adapters.dynamodb_spills import Overflow, SpillName, Spills
 from chalicelib.adapters.s3 import code_of
 from chalicelib.domain.errors import Conflict
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
 _TOLD = "_transition"  # the kind under which large transitions spill: no record's
 _FAILED = "ConditionalCheckFailed"
 _CLASHED = "TransactionConflict"
-_LOOKS = 3  # at a row whose spill was replaced while it was read
 _TICK = timedelta(microseconds=1)
 
 
@@ -66,19 +67,22 @@ class DynamoRegistry:
     # --- records ------------------------------------------------------------------------------------------------
     def get(self, kind: str, id: str) -> Doc | None:  # noqa: A002 - the port's word
         """Return a record; one whose spilled body was replaced while it was read is read anew."""
-        at = key(doc_partition(kind), id)
-        for _ in range(_LOOKS):
-            row = self._client.get_item(TableName=self._table, Key=at, ConsistentRead=True).get("Item")
-            if not row:
-                return None
+        before = None
+        while row := self._row(kind, id):
             if doc := self._doc(kind, row):
                 return doc
-        raise LookupError(f"{kind} {id}: its body isn't in the bucket under the key that its row names")
+            if row["spill"] == before:  # still named, and a replaced one is deleted only after its row was
+                raise LookupError(f"{kind} {id}: its body should lie under {before['S']} and doesn't")
+            before = row["spill"]
+        return None
+
+    def _row(self, kind: str, id: str) -> "Row | None":  # noqa: A002
+        at = key(doc_partition(kind), id)
+        return self._client.get_item(TableName=self._table, Key=at, ConsistentRead=True).get("Item")
 
     def list(self, kind: str, prefix: str = "") -> Sequence[Doc]:
         """Return the records of a kind whose ids begin with `prefix`; one that changes meanwhile is read anew."""
-        rows = self._query(doc_partition(kind), prefix)
-        found = (self._doc(kind, row) or self.get(kind, row["sk"]["S"]) for row in rows)
+        found = (self._doc(kind, r) or self.get(kind, r["sk"]["S"]) for r in self._rows(doc_partition(kind), prefix))
         return [doc for doc in found if doc]
 
     def _doc(self, kind: str, row: "Row") -> Doc | None:
@@ -126,11 +130,11 @@ class DynamoRegistry:
         """Return the items of each transition by its id; of two with one id the first counts."""
         committed = self._moment()
         unique = {t.id: t for t in reversed(transitions)}
-        rows = {}
+        told = {}
         for place, t in enumerate(t for t in transitions if unique[t.id] is t):
             body = self._spills.pack(_TOLD, t.id, "1", to_text(transition_body(t)))
-            rows[t.id] = put_transition(self._table, t, body, committed=committed, place=place)
-        return rows
+            told[t.id] = put_transition(self._table, t, body, committed=committed, place=place)
+        return told
 
     def _moment(self) -> datetime:
         """Return the time now, and never the same twice: commits of one process keep their order."""
@@ -145,12 +149,12 @@ class DynamoRegistry:
         told: "Mapping[str, Sequence[TransactWriteItemTypeDef]]",
     ) -> None:
         """Do it all, less the transitions that were told before."""
-        while items := [*docs, *(item for rows in told.values() for item in rows)]:
+        while items := [*docs, *(item for group in told.values() for item in group)]:
             try:
                 self._client.transact_write_items(TransactItems=items, ClientRequestToken=uuid4().hex)
             except ClientError as error:
                 repeats = _repeats(error, writes, told)
-                told = {id_: rows for id_, rows in told.items() if id_ not in repeats}
+                told = {id_: group for id_, group in told.items() if id_ not in repeats}
             else:
                 return
 
@@ -167,19 +171,18 @@ class DynamoRegistry:
         """Return the newest `limit` of a subject or of a rollout (if both are named: of both), oldest first."""
         if not subject and not rollout:
             raise ValueError("a timeline is of a subject or of a rollout: name one")
-        rows = self._query(timeline_partition(subject=subject, rollout=rollout), newest_first=True, page=limit)
-        found = (t for t in map(self._transition, rows) if subject in {"", t.subject})
-        return [t for _, t in zip(range(limit), found, strict=False)][::-1]
+        at = timeline_partition(subject=subject, rollout=rollout)
+        newest = map(self._transition, rows(self._client, self._table, at, newest_first=True, page=limit))
+        return [*islice((t for t in newest if subject in {"", t.subject}), limit)][::-1]
 
     def unsent(self, limit: int = 100) -> Sequence[Transition]:
-        rows = self._query(OUTBOX, page=limit)
-        return [self._transition(row) for _, row in zip(range(limit), rows, strict=False)]
+        return [self._transition(row) for row in islice(self._rows(OUTBOX), limit)]
 
     def mark_sent(self, ids: Sequence[str]) -> None:
         """Take them out of the outbox; what isn't there was sent by another."""
         left = set(ids)
-        rows = self._query(OUTBOX)
-        while left and (row := next(rows, None)):
+        outbox = self._rows(OUTBOX)
+        while left and (row := next(outbox, None)):
             if (id_ := transition_id(row["sk"]["S"])) in left:
                 self._client.delete_item(TableName=self._table, Key=key(OUTBOX, row["sk"]["S"]))
                 left.remove(id_)
@@ -205,26 +208,10 @@ class DynamoRegistry:
         return dead
 
     def _spilled(self, partition: str) -> Iterator[str]:
-        return (row["spill"]["S"] for row in self._query(partition) if "spill" in row)
+        return (row["spill"]["S"] for row in self._rows(partition) if "spill" in row)
 
-    def _query(
-        self, partition: str, prefix: str = "", *, newest_first: bool = False, page: int = 1000
-    ) -> "Iterator[Row]":
-        """Yield a partition's rows in the order of their sort keys, page by page as they are asked for."""
-        request: dict[str, Any] = {
-            "TableName": self._table,
-            "ConsistentRead": True,
-            "KeyConditionExpression": "pk = :pk" + (" AND begins_with(sk, :prefix)" if prefix else ""),
-            "ExpressionAttributeValues": {":pk": {"S": partition}} | ({":prefix": {"S": prefix}} if prefix else {}),
-            "ScanIndexForward": not newest_first,
-            "Limit": page,
-        }
-        while True:
-            answer = self._client.query(**request)
-            yield from answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+    def _rows(self, partition: str, prefix: str = "") -> "Iterator[Row]":
+        return rows(self._client, self._table, partition, prefix=prefix)
 
 
 def _repeats(error: ClientError, writes: Sequence[Write], told: "Mapping[str, Sequence[Any]]") -> set[str]:
@@ -238,7 +225,7 @@ def _repeats(error: ClientError, writes: Sequence[Write], told: "Mapping[str, Se
         raise Conflict(f"{lost[0].kind} {lost[0].id} is no longer at revision {lost[0].expected}") from error
     if _CLASHED in codes:
         raise Conflict("another commit was at the same records at the same moment") from error
-    owners = [id_ for id_, rows in told.items() for _ in rows]
+    owners = [id_ for id_, group in told.items() for _ in group]
     failed = {id_ for id_, code in zip(owners, codes[len(writes) :], strict=True) if code == _FAILED}
     if not failed or {*codes} - {"None", _FAILED}:
         raise error  # throttled, or refused for what it holds: the reasons say

@@ -5,18 +5,20 @@ partition key because that is what DynamoDB's 1,000 writes a second are per; a s
 """
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from math import ceil
 from typing import TYPE_CHECKING
 
+from chalicelib.adapters.dynamodb_rows import rows
 from chalicelib.domain.traffic import EDGES_MS, Request, Traffic, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, QueryInputTypeDef
+
+    from chalicelib.adapters.dynamodb_items import Row
 
 SHARDS = 8
 SLICE = 10  # seconds
@@ -57,24 +59,11 @@ class DynamoTraffic:
         ten seconds of a step are no evidence, and nothing from before it ever is.
         """
         first = ceil(since.timestamp() / SLICE) * SLICE
-        rows = [row for shard in range(SHARDS) for row in self._rows(_partition(deployment_id, shard), first)]
-        requests, errors, rejected, nonfinite = (_sum(rows, name) for name in _COUNTS)
-        latencies = tuple(_sum(rows, f"{_LATENCY}{at}") for at in range(len(EDGES_MS) + 1))
+        shards = (_partition(deployment_id, shard) for shard in range(SHARDS))
+        seen = [row for pk in shards for row in rows(self._client, self._table, pk, first=_slice(first))]
+        requests, errors, rejected, nonfinite = (_sum(seen, name) for name in _COUNTS)
+        latencies = tuple(_sum(seen, f"{_LATENCY}{at}") for at in range(len(EDGES_MS) + 1))
         return Traffic(requests, errors, rejected, nonfinite, latencies)
-
-    def _rows(self, partition: str, first: int) -> "Iterator[Mapping[str, AttributeValueTypeDef]]":
-        asked: QueryInputTypeDef = {
-            "TableName": self._table,
-            "ConsistentRead": True,
-            "KeyConditionExpression": "pk = :pk AND sk >= :first",
-            "ExpressionAttributeValues": {":pk": {"S": partition}, ":first": {"S": _slice(first)}},
-        }
-        while True:
-            answer = self._client.query(**asked)
-            yield from answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return
-            asked["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
 def _partition(deployment_id: str, shard: int) -> str:
@@ -93,5 +82,5 @@ def _counted(one: Request) -> Iterator[str]:
         yield f"{_LATENCY}{one.latency}"
 
 
-def _sum(rows: "list[Mapping[str, AttributeValueTypeDef]]", name: str) -> int:
-    return sum(int(row[name]["N"]) for row in rows if name in row)
+def _sum(seen: "Sequence[Row]", name: str) -> int:
+    return sum(int(row[name]["N"]) for row in seen if name in row)
