@@ -27,6 +27,7 @@ from chalicelib.domain.split import WHOLE
 _DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
 _DURATION_RULE = "seconds as a number, or a duration such as 90s, 5m or 1h30m"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_INSTANCE_TYPE = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _MOST_STEPS = 20
 _LONGEST_VALUE = 4096
 
@@ -52,6 +53,12 @@ def _seconds(seconds: float) -> timedelta:
 def _endpoint(name: object) -> object:
     if not (isinstance(name, str) and is_legal(name)):
         raise ValueError(f"must be a name: {NAME_RULE}")
+    return name
+
+
+def _instance_type(name: object) -> object:
+    if not (isinstance(name, str) and _INSTANCE_TYPE.fullmatch(name)):
+        raise ValueError("must be an instance type, such as ml.g5.xlarge")
     return name
 
 
@@ -115,6 +122,7 @@ class Wishes(_Strict):
     min: Positive | None = None
     max: Positive | None = None
     memory_mb: Positive | None = None
+    instance_type: Annotated[str, BeforeValidator(_instance_type)] | None = None
     environment: Annotated[Mapping[str, str], BeforeValidator(_environment)] | None = None
 
     @model_validator(mode="after")
@@ -128,6 +136,11 @@ class Wishes(_Strict):
     def count(self, otherwise: int) -> int:
         """Return how many replicas are wished to begin with."""
         return self.replicas or self.min or (min(otherwise, self.max) if self.max else otherwise)
+
+    def most(self, count: int, otherwise: int) -> int:
+        """Return how many replicas it may scale to, from `count`; 0 when it doesn't scale."""
+        most = 0 if self.replicas else self.max or otherwise
+        return most if most > count else 0
 
 
 def wishes_from(mapping: Mapping[str, Any]) -> Wishes:
@@ -186,6 +199,7 @@ class Bounds:
     max_replicas: int = 4
     max_memory_mb: int = 65536
     environment_names: tuple[str, ...] = ()
+    instance_types: tuple[str, ...] = ()  # that a drop may ask for, where the fleet has such
     min_step_time: timedelta = timedelta(seconds=5)
     max_step_time: timedelta = timedelta(days=7)
     max_extensions: int = 100
@@ -232,8 +246,9 @@ def _over(base: Settled, wishes: Wishes) -> Settled:
     """Return it with everything that the wishes say."""
     plan = _said(base.plan, wishes, "steps step_time max_extensions on_inconclusive keep_warm")
     thresholds = _said(plan.thresholds, wishes.thresholds, " ".join(ThresholdWishes.model_fields))
-    resources = _said(base.resources, wishes, "memory_mb environment")
-    resources = replace(resources, replicas=wishes.count(resources.replicas))
+    resources = _said(base.resources, wishes, "memory_mb instance_type environment")
+    count = wishes.count(resources.replicas)
+    resources = replace(resources, replicas=count, max_replicas=wishes.most(count, resources.max_replicas))
     if wishes.start_timeout is not None:
         resources = replace(resources, start_timeout_s=wishes.start_timeout.total_seconds())
         # The rollout waits longer than the replica may take, so that a slow one ends with its own error.
@@ -281,7 +296,15 @@ def _past(name: str, wished: Any, *, least: Any = None, most: Any = None) -> str
 
 
 def _past_names(wishes: Wishes, bounds: Bounds) -> list[str]:
-    return [_past_name(name, bounds) for name in wishes.environment or {}]
+    names = [_past_name(name, bounds) for name in wishes.environment or {}]
+    return [_past_type(wishes.instance_type, bounds), *names]
+
+
+def _past_type(name: str | None, bounds: Bounds) -> str:
+    if name is None or name in bounds.instance_types:
+        return ""
+    allowed = ", ".join(bounds.instance_types) or "none"
+    return f"instance_type {name} is not among those that the operator allows ({allowed})"
 
 
 def _past_name(name: str, bounds: Bounds) -> str:

@@ -12,7 +12,7 @@ from chalicelib.domain.rollout import OnInconclusive, Plan, Thresholds
 
 REF = VersionRef("digits", "v2")
 NO_DEFAULTS = Wishes()
-OPEN_TO = Bounds(environment_names=("TOP_K", "APP_*", "LD_PRELOAD"))
+OPEN_TO = Bounds(environment_names=("TOP_K", "APP_*", "LD_PRELOAD"), instance_types=("ml.g5.xlarge", "ml.m5.large"))
 
 
 def settled(mapping, *, defaults=NO_DEFAULTS, bounds=OPEN_TO) -> Settled:
@@ -43,6 +43,7 @@ def test_every_wish_is_settled():
             "thresholds": {"min_requests": 200, "max_error_share": 0.05},
             "replicas": 2,
             "memory_mb": 2048,
+            "instance_type": "ml.g5.xlarge",
             "environment": {"TOP_K": "5", "APP_MODE": "fast"},
         }
     ) == Settled(
@@ -56,7 +57,7 @@ def test_every_wish_is_settled():
             keep_warm=timedelta(hours=1),
             thresholds=Thresholds(min_requests=200, max_error_share=0.05),
         ),
-        Resources(2, 2048, 1200.0, {"TOP_K": "5", "APP_MODE": "fast"}),
+        Resources(2, 2048, 1200.0, {"TOP_K": "5", "APP_MODE": "fast"}, instance_type="ml.g5.xlarge"),
     )
 
 
@@ -82,8 +83,27 @@ def test_a_range_begins_at_its_least(mapping, replicas):
 
 
 @pytest.mark.parametrize(
+    ("mapping", "most"),
+    [
+        ({}, 3),  # the operator's own default scales
+        ({"min": 2}, 3),
+        ({"min": 3}, 0),
+        ({"max": 4}, 4),
+        ({"min": 2, "max": 2}, 0),
+        ({"replicas": 2}, 0),
+    ],
+)
+def test_it_scales_where_there_is_room_between_the_least_and_the_most(mapping, most):
+    assert settled(mapping, defaults=Wishes(max=3)).resources.max_replicas == most
+
+
+@pytest.mark.parametrize(
     ("mapping", "said"),
     [
+        (
+            {"instance_type": "ml.p5.48xlarge"},
+            "instance_type ml.p5.48xlarge is not among those that the operator allows (ml.g5.xlarge, ml.m5.large)",
+        ),
         ({"replicas": 5}, "replicas is 5, the operator allows at most 4"),
         ({"min": 5}, "min is 5, the operator allows at most 4"),
         ({"max": 5}, "max is 5, the operator allows at most 4"),
@@ -137,6 +157,11 @@ def test_loader_python_and_cloud_variables_are_never_a_drops_to_set(name):
 def test_by_default_no_variable_is_allowed():
     with pytest.raises(Rejected, match=r"allows \(none\)"):
         settled({"environment": {"TOP_K": "5"}}, bounds=Bounds())
+
+
+def test_by_default_no_instance_type_is_allowed():
+    with pytest.raises(Rejected, match=r"allows \(none\)"):
+        settled({"instance_type": "ml.m5.large"}, bounds=Bounds())
 
 
 @pytest.mark.parametrize("owner", [None, "digits"])

@@ -79,6 +79,8 @@ def test_a_duration_beyond_all_time_is_refused():
         ({"thresholds": {"max_error_share": 1.5}}, "thresholds.max_error_share: must be less than or equal to 1"),
         ({"thresholds": {"max_error_share": float("nan")}}, "thresholds.max_error_share: must be a finite number"),
         ({"thresholds": {"max_latency_ratio": 0.5}}, "thresholds.max_latency_ratio: must be greater than or equal"),
+        ({"instance_type": "ML G5"}, "instance_type: must be an instance type, such as ml.g5.xlarge, not 'ML G5'"),
+        ({"instance_type": 5}, "instance_type: must be an instance type"),
         ({"environment": ["A"]}, "environment: must map names to values"),
         ({"environment": {"A": 3.1}}, "environment: the value of A must be text: write it in quotes, as in A: '3.1'"),
         ({"environment": {"A B": "1"}}, "environment: 'A B' is no name of a variable"),
