@@ -79,37 +79,50 @@ class Died(Exception):
 
 
 class Calls:
-    """Numbers every outgoing call of a client and a bucket, and ends the process before or after one of them."""
+    """Numbers every outgoing call of a client and of what is `counted`, and ends the process at those that `dies` says.
+
+    `dies(number, "before" or "after")` is asked at each call.
+    """
 
     def __init__(self, client):
-        self.made = 0
-        self.dies_before = self.dies_after = 0  # a call's number; 0 is none
-        client.meta.events.register("before-call.dynamodb", self.begin)
-        client.meta.events.register("after-call.dynamodb", self.end)
+        self._events = client.meta.events
+        self.reset()
+
+    def __enter__(self):
+        self._events.register("before-call.dynamodb", self.begin)
+        self._events.register("after-call.dynamodb", self.end)
+        return self
+
+    def __exit__(self, *_):
+        self._events.unregister("before-call.dynamodb", self.begin)
+        self._events.unregister("after-call.dynamodb", self.end)
+
+    def reset(self, dies=lambda number, when: False):
+        self.made, self._dies = 0, dies
 
     def begin(self, **_):
         self.made += 1
-        if self.made == self.dies_before:
+        if self._dies(self.made, "before"):
             raise Died
 
     def end(self, **_):
-        if self.made == self.dies_after:
+        if self._dies(self.made, "after"):
             raise Died
 
-    def reset(self, *, before=0, after=0):
-        self.made, self.dies_before, self.dies_after = 0, before, after
+    def counted(self, thing):
+        return _Counted(thing, self)
 
 
-class CountedBucket:
-    """A bucket whose calls are numbered with those of a client."""
+class _Counted:
+    """Any port: its calls are numbered with those of the client."""
 
-    def __init__(self, bucket, calls):
-        self._bucket, self._calls = bucket, calls
+    def __init__(self, thing, calls):
+        self._thing, self._calls = thing, calls
 
     def __getattr__(self, name):
         def call(*args, **kwargs):
             self._calls.begin()
-            answer = getattr(self._bucket, name)(*args, **kwargs)
+            answer = getattr(self._thing, name)(*args, **kwargs)
             self._calls.end()
             return answer
 
