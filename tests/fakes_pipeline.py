@@ -32,6 +32,7 @@ class FakeFleet:
     running: dict[str, Running] = field(default_factory=dict)
     ensured: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    young: set[str] = field(default_factory=set)
     capacities: dict[str, Capacity] = field(default_factory=dict)
 
     def ensure(self, deployment: Deployment, capacity: Capacity = ONE) -> None:
@@ -48,8 +49,9 @@ class FakeFleet:
         if self.running.pop(deployment_id, None):
             self.stopped.append(deployment_id)
 
-    def deployments(self) -> Sequence[str]:
-        return sorted(self.running)
+    def deployments(self, before: datetime | None = None) -> Sequence[str]:
+        """Everything is old here, but for what `young` names."""
+        return sorted(set(self.running) - (self.young if before else set()))
 
 
 @dataclass

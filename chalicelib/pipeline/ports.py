@@ -91,8 +91,8 @@ class Fleet(Protocol):
         """Drain and stop it; nothing happens when it doesn't run."""
         ...
 
-    def deployments(self) -> Sequence[str]:
-        """Return the ids of all that runs, starts, stops or has failed."""
+    def deployments(self, before: datetime | None = None) -> Sequence[str]:
+        """Return the ids of all that runs, starts, stops or has failed; with `before`, of what is older than that."""
         ...
 
 

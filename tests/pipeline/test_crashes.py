@@ -121,7 +121,8 @@ class World:
             "deployments": set(names.values()),
             "reports": {o.key: self.drop.get(o.key) for o in self.drop.list() if is_ours(o.key)},
             "stored": len({o.key.rpartition("/")[0] + "/" for o in self.store.list()} - kept),
-            "told": sorted((kind, subject) for _, kind, subject in {(t.id, t.kind, t.subject) for t in told}),
+            # What a crash left behind is said to be swept, and only then.
+            "told": sorted((k, s) for _, k, s in {(t.id, t.kind, t.subject) for t in told} if not k.endswith(".swept")),
         }
 
 

@@ -315,20 +315,24 @@ def test_a_failed_canary_is_its_rollouts_business_and_not_revived(ports):
 
 def test_what_no_endpoint_names_is_swept_from_the_fleet(ports):
     stable = live(ports)
-    ports.fleet.running["stray"] = Running(FleetState.READY)
+    ports.fleet.running |= {"stray": Running(FleetState.READY), "just-begun": Running(FleetState.STARTING)}
+    ports.fleet.young = {"just-begun"}
     sweep(ports)
-    assert ports.fleet.deployments() == [stable]
+    assert ports.fleet.deployments() == ["just-begun", stable]
+    assert [t.kind for t in ports.registry.timeline(subject="stray")] == ["deployment.swept"]
 
 
 def test_sealed_copies_that_no_version_refers_to_are_swept_after_an_hour(ports):
     live(ports)
     kept = [o.key for o in ports.store.list()]
     ports.store.put("digits/v1/lost-attempt/model.mar", b"x")
+    ports.store.put("_records/version/1.json", b"a registry's own")
     sweep(ports)
-    assert len(ports.store.list()) == 2
+    assert len(ports.store.list()) == 3
     ports.clock.tick(hours=2)
     sweep(ports)
-    assert [o.key for o in ports.store.list()] == kept
+    assert [o.key for o in ports.store.list()] == ["_records/version/1.json", *kept]
+    assert [t.kind for t in ports.registry.timeline(subject="digits/v1/lost-attempt/")] == ["copy.swept"]
 
 
 def test_every_transition_is_published_once_in_order_and_again_only_if_it_wasnt_sent(ports):

@@ -39,8 +39,8 @@ def up(
     """Run the platform in the foreground; Ctrl-C drains and stops everything."""
     _check(store, cert, key_file)
     from chalicelib.local.bounds_file import read_operator_file  # noqa: PLC0415 - pydantic
-    from chalicelib.operator_settings import OperatorSettings  # noqa: PLC0415 - pydantic
     from chalicelib.local.options import UpOptions  # noqa: PLC0415 - pydantic
+    from chalicelib.operator_settings import OperatorSettings  # noqa: PLC0415 - pydantic
 
     said = read_operator_file(bounds) if bounds else OperatorSettings()
     options = UpOptions(

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -114,9 +115,9 @@ class LocalFleet:
         if run := self._runs.get(deployment_id):
             self._loop.call_soon_threadsafe(run.stop)
 
-    def deployments(self) -> Sequence[str]:
+    def deployments(self, before: datetime | None = None) -> Sequence[str]:
         with self._guard:
-            return sorted(self._runs)
+            return sorted(id_ for id_, run in self._runs.items() if before is None or run.begun < before)
 
     def sockets(self, deployment_id: str) -> Sequence[Path]:
         """Return the Unix sockets of its ready replicas."""

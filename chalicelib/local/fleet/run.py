@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from chalicelib.domain.deployment import Deployment, FleetState, Running
@@ -35,6 +36,7 @@ class Run:
         fetches: Executor,
     ) -> None:
         self.id = deployment.id
+        self.begun = datetime.now(UTC)
         self.seen = _STARTING
         self.sockets: tuple[Path, ...] = ()
         self.gone = threading.Event()
