@@ -5,6 +5,7 @@ requests come in base64, and answers go out so, which `RawResponse` does whateve
 """
 
 import base64
+import logging
 import math
 import re
 import secrets
@@ -16,19 +17,21 @@ from chalice.app import Chalice, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from chalicelib.domain.errors import Rejected
+from chalicelib.domain.invocation import Unanswered
 from chalicelib.domain.predict_body import BadBody
 from chalicelib.domain.scopes import allows, predict_scope
 from chalicelib.domain.served_by import STICKY_KEY
 from chalicelib.openapi import Operation
 from chalicelib.pipeline import manage
 from chalicelib.pipeline.ports import Ports
-from chalicelib.pipeline.predict import Answer, Predictor, Request, Unanswered, names
+from chalicelib.pipeline.predict import Answer, Predictor, Request, names
 from chalicelib.routing import Forbidden, Json, Routes, error_response, scopes_of
 
 _STATUSES = {
     "not_found": 404, "forbidden": 403, "body_too_large": 413, "rate_exceeded": 429, "answer_too_large": 502,
     "no_answer": 503, "not_serving_yet": 503, "busy": 503, "timed_out": 504,
 }  # fmt: skip
+_log = logging.getLogger(__name__)
 _VERBS = {"predict": False, "rawPredict": True}  # and whether the body is left alone
 _SANE_ID = re.compile(r"[!-~]{1,128}")
 _SEGMENT = re.compile(r"(.*):(\w*)")
@@ -96,6 +99,8 @@ def _answered(endpoint: str, *, raw: bool) -> Response:
         _check_scope(endpoint)
         return _raw(_Bound.predictor().predict(request))
     except Unanswered as problem:
+        if isinstance(problem.__cause__, Exception):
+            _log.warning("no prediction: %s", problem, exc_info=problem.__cause__)
         again = {"Retry-After": str(math.ceil(problem.retry_after))} if problem.retry_after else {}
         return _refused(problem.code, str(problem), request, again)
     except Rejected as problem:

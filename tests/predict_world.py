@@ -9,11 +9,12 @@ from chalice.local import LambdaEventConverter, RouteMatcher
 
 from chalicelib import api, predict_api
 from chalicelib.domain.deployment import Deployment, Endpoint, Resources
+from chalicelib.domain.invocation import Call, NoAnswer, Reply
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Phase, Plan, Rollout
 from chalicelib.domain.split import Split
 from chalicelib.pipeline.ports import Ports
-from chalicelib.pipeline.predict import Call, NoAnswer, Predictor, Reply, World
+from chalicelib.pipeline.predict import Predictor, World
 from chalicelib.pipeline.records import Records, Stored
 from tests.fakes_pipeline import fake_ports
 
@@ -93,7 +94,7 @@ class PredictWorld:
             World(
                 registry=self.ports.registry,
                 invoker=self.invoker,
-                counter=self.counted,
+                count=self.counted.count,
                 look_again=self.woken.append,
                 seconds=lambda: self.now,
                 chance=lambda: self.chance,

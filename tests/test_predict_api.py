@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from chalicelib.pipeline.predict import MAX_BODY, Busy, NoAnswer, TimedOut
+from chalicelib.domain.invocation import Busy, NoAnswer, TimedOut
+from chalicelib.pipeline.predict import MAX_BODY
 from tests.predict_world import GatewayCaller, PredictWorld, reply
 
 

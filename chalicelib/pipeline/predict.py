@@ -15,6 +15,7 @@ from typing import Protocol
 from chalicelib.domain import custom_attributes, rates
 from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.errors import NotFound, Rejected
+from chalicelib.domain.invocation import BUDGET, BYTES, Call, NoAnswer, Reply, TimedOut, TooLarge, Unanswered
 from chalicelib.domain.predict_body import is_json, meant_type, speaks_instances
 from chalicelib.domain.rollout import Rollout
 from chalicelib.domain.served_by import ENDPOINT, NONFINITE, REQUEST_ID, join, stamp_of
@@ -22,98 +23,25 @@ from chalicelib.domain.split import choose
 from chalicelib.pipeline.ports import Registry
 from chalicelib.pipeline.records import Records
 
-BUDGET = 25.0  # seconds for all tries: API Gateway gives up after 29
 LEAST = 1.0  # seconds that a stand-in needs to be worth asking
 SPLIT_TTL = 2.0  # seconds
 LOOK_AGAIN_PAUSE = 1.0  # seconds
 MAX_BODY = 4_500_000  # bytes each way: base64 makes 6 MB of them, which is what a Lambda function takes and gives
+MAX_HEADER = 1024  # characters of a type that is passed on
 NO_ANSWER = 502
 TOO_LATE = 504
-BYTES = "application/octet-stream"
 _ERROR = 500
 
 
 # --- what is needed of the world ---------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Call:
-    """What a deployment gets."""
-
-    body: bytes
-    content_type: str
-    accept: str
-    attributes: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a deployment answered, errors of the model included."""
-
-    status: int
-    body: bytes
-    content_type: str
-    attributes: Mapping[str, str]
-
-
-class Unanswered(Exception):
-    """No prediction, whatever was asked: `code` is stable; come again in `retry_after` seconds (0: that is no use)."""
-
-    code = "unanswered"
-    retry_after = 0.0
-
-
-class NoAnswer(Unanswered):
-    """The deployment gave no answer: it isn't there, or its process ended."""
-
-    code = "no_answer"
-    retry_after = 1.0
-
-
-class TimedOut(NoAnswer):
-    """It didn't answer in time."""
-
-    code = "timed_out"
-    retry_after = 0.0
-
-
-class TooLarge(NoAnswer):
-    """What it answered can't be passed on."""
-
-    code = "answer_too_large"
-    retry_after = 0.0
-
-
-class Busy(Unanswered):
-    """The cloud takes no more calls for now; that says nothing about the deployment."""
-
-    code = "busy"
-    retry_after = 1.0
-
-
-class NotServing(Unanswered):
-    """The endpoint has no deployment yet."""
-
-    code = "not_serving_yet"
-    retry_after = 5.0
-
-
-class RateExceeded(Unanswered):
-    """More requests a second than the operator lets through to the endpoint."""
-
-    code = "rate_exceeded"
-
-    def __init__(self, message: str, retry_after: float) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
 class Invoker(Protocol):
     def invoke(self, deployment_id: str, call: Call, seconds: float) -> Reply:
         """Return the deployment's answer, waiting about that long; raises NoAnswer, TimedOut or Busy. No retries."""
         ...
 
 
-class TrafficCounter(Protocol):
-    def count(self, deployment_id: str, *, status: int, milliseconds: float, nonfinite: bool) -> None:
+class Count(Protocol):
+    def __call__(self, deployment_id: str, *, status: int, milliseconds: float, nonfinite: bool) -> None:
         """Add one request; `status` 502 or 504 stands for no answer. Never raises: a lost count fails nobody."""
         ...
 
@@ -130,7 +58,7 @@ class World:
 
     registry: Registry
     invoker: Invoker
-    counter: TrafficCounter
+    count: Count
     look_again: LookAgain
     seconds: Callable[[], float]
     chance: Callable[[], float]
@@ -154,6 +82,23 @@ class Answer:
     status: int
     body: bytes
     headers: Mapping[str, str]
+
+
+class NotServing(Unanswered):
+    """The endpoint has no deployment yet."""
+
+    code = "not_serving_yet"
+    retry_after = 5.0
+
+
+class RateExceeded(Unanswered):
+    """More requests a second than the operator lets through to the endpoint."""
+
+    code = "rate_exceeded"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 # --- gather ------------------------------------------------------------------------------------------------------
@@ -200,6 +145,8 @@ def call_of(request: Request) -> Call:
             f"the body has {len(request.body)} bytes and at most {MAX_BODY} pass; send fewer instances a request",
             code="body_too_large",
         )
+    _check_header("Content-Type", request.content_type)
+    _check_header("Accept", request.accept)
     trace = {custom_attributes.TRACE: request.request_id}
     if request.raw:
         return Call(request.body, request.content_type, request.accept, trace)
@@ -285,7 +232,7 @@ class Predictor:
         """Count for the judge of an open rollout; a canary's failure is worth a look at once."""
         if not route.canary:
             return
-        self._world.counter.count(deployment, status=status, milliseconds=milliseconds, nonfinite=nonfinite)
+        self._world.count(deployment, status=status, milliseconds=milliseconds, nonfinite=nonfinite)
         if deployment == route.canary and (status >= _ERROR or nonfinite):
             self._look_again(route.endpoint.name)
 
@@ -304,6 +251,13 @@ class Predictor:
         if not taken.allowed:
             message = f"endpoint {endpoint.name!r} takes {rate:g} requests a second; send fewer, or ask the operator"
             raise RateExceeded(message, taken.retry_after)
+
+
+def _check_header(name: str, value: str) -> None:
+    """Refuse what the cloud would refuse: it is no deployment's failure."""
+    if len(value) > MAX_HEADER or not (value.isascii() and value.isprintable()):
+        message = f"{name}: send at most {MAX_HEADER} printable ASCII characters"
+        raise Rejected(message, code="bad_request")
 
 
 def _check_serving(endpoint: Endpoint) -> None:

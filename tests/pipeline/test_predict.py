@@ -3,18 +3,9 @@
 import pytest
 
 from chalicelib.domain.errors import NotFound
+from chalicelib.domain.invocation import BUDGET, Busy, NoAnswer, TimedOut, TooLarge
 from chalicelib.domain.rollout import Phase
-from chalicelib.pipeline.predict import (
-    BUDGET,
-    MAX_BODY,
-    SPLIT_TTL,
-    Busy,
-    NoAnswer,
-    RateExceeded,
-    Request,
-    TimedOut,
-    TooLarge,
-)
+from chalicelib.pipeline.predict import MAX_BODY, SPLIT_TTL, RateExceeded, Request
 from tests.predict_world import PredictWorld, reply
 
 CANARY, STABLE = 0.0, 0.999  # chances
