@@ -64,7 +64,7 @@ def parse_event(payload: object) -> Sequence[WakeUp | FleetChanged]:
             "detail": {"EndpointName": str(endpoint), **detail},
         }:
             return [FleetChanged(endpoint, _tags(detail.get("Tags")))]
-        case {"source": "aws.events" | "aws.scheduler", "detail-type": "Scheduled Event"}:
+        case {"source": "aws.events", "detail-type": "Scheduled Event"}:
             return [RE_SYNC]
         case _:
             return [_LOOK + look.prefix for look in looks_at(_changed_keys(payload))]

@@ -6,6 +6,7 @@ from chalicelib.pipeline import manage
 from chalicelib.pipeline.advance import advance
 from chalicelib.pipeline.re_sync import re_sync
 from chalicelib.pipeline.records import Records
+from chalicelib.pipeline.sweep import sweep
 from chalicelib.pipeline.tend import tend
 from tests.fakes import FakeBucket
 from tests.fakes_artifacts import small_mar
@@ -32,6 +33,7 @@ class Story:
         self._steered_version("v5")
         self._quiet_and_superseded_version("v6", "v7")
         self._revived()
+        self._swept()
         return {t.kind: t for t in reversed(self.ports.registry.timeline(limit=10_000))}
 
     def _uploads(self):
@@ -88,6 +90,12 @@ class Story:
         promoted = Records(self.ports.registry).endpoint(DIGITS).value.promoted
         self.ports.fleet.running[promoted] = Running(FleetState.FAILED, reason="exited 5 times")
         re_sync(self.ports)
+
+    def _swept(self):
+        self.ports.fleet.running["v8-0123456789ab"] = Running(FleetState.READY)
+        self.ports.store.put("digits/v8/0123456789abcdef/model.mar", b"half")
+        self.ports.clock.tick(hours=2)
+        sweep(self.ports)
 
     def _tried(self, name):
         """Drop a version, let it have its first traffic, and return canary and stable."""

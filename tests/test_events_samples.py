@@ -8,19 +8,18 @@ import pytest
 from aws_lambda_powertools.utilities.parser import models
 from pydantic import TypeAdapter
 
+from chalicelib.adapters.sagemaker_names import DEPLOYMENT, ENDPOINT, STACK, deployment_name, deployment_tags
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.transition import Transition
 from chalicelib.events import RE_SYNC, FleetChanged, parse_body, parse_event, parse_message
-from chalicelib.pipeline.records import to_json
+from chalicelib.pipeline.records import Records, to_json
 from tests.api_caller import Caller
 from tests.events_story import Story
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "events").glob("*.json")}
-OURS = FleetChanged(
-    "md-1a2b3c-digits-v2-0123456789abcdef",
-    {"modeldrop:stack": "modeldrop-1a2b3c", "modeldrop:endpoint": "digits", "modeldrop:version": "digits/v2"},
-)
+NAME = "md-1a2b3c4d-v2-c7756615028a-8dd515fa221e080b"
+OURS = FleetChanged(NAME, SAMPLES["sagemaker-endpoint-in-service"]["detail"]["Tags"])
 THEIRS = FleetChanged("somebody-elses", {})
 
 # What a store says, wherever it arrives: in a queue, or posted to the platform of one machine.
@@ -46,7 +45,6 @@ EVENTS = {
     "sagemaker-endpoint-deleting": [OURS],
     "sagemaker-endpoint-of-others": [THEIRS],
     "scheduled-re-sync": [RE_SYNC],
-    "scheduler-re-sync": [RE_SYNC],
     "wake-up-re-sync": [RE_SYNC],
     "wake-up-look": ["look:digits/v 1/"],
     "wake-up-register": ["register:digits/v1/"],
@@ -131,6 +129,13 @@ def test_a_sample_has_the_shape_that_lambda_gives_it(name, model):
     model.model_validate(SAMPLES[name])
 
 
+def test_our_endpoint_has_the_name_and_the_tags_that_the_fleet_gives(story, told):
+    assert deployment_name(OURS.tags[STACK], OURS.tags[DEPLOYMENT]) == NAME
+    endpoint = Records(story.ports.registry).endpoint(OURS.tags[ENDPOINT]).value
+    for deployment in endpoint.deployments.values():
+        assert set(OURS.tags) == set(deployment_tags(OURS.tags[STACK], deployment))
+
+
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_request_has_the_shape_that_api_gateway_gives_it(name):
     context = SAMPLES[name]["requestContext"]
@@ -162,7 +167,7 @@ def test_every_kind_that_is_told_has_a_sample(told):
 def named_in_code():
     """Return the kinds that stand in the verbs as they are; those of a rollout's end are made from its phase."""
     text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "chalicelib" / "pipeline").glob("*.py"))
-    return set(re.findall(r'"((?:drop|version|rollout|endpoint|deployment)\.[a-z_]+)"', text))
+    return set(re.findall(r'"([a-z]+\.[a-z_]+)"', text)) - {"deploy.yaml"}
 
 
 def shape(value):

@@ -49,10 +49,10 @@ class Wakeups:
             pool.shutdown(cancel_futures=True)
 
     def set(self, name: str, at: datetime) -> None:
-        """Set the timer of a name; one that was set before keeps the earlier moment, unless that is past."""
+        """Set the timer of a name; one that was set before and isn't being answered yet keeps the earlier moment."""
         with self._changed:
             present = self._due.get(name)
-            if present is None or at < present or present <= datetime.now(UTC):
+            if present is None or at < present:
                 self._due[name] = at
                 heapq.heappush(self._heap, (at, name))
                 self._changed.notify()
