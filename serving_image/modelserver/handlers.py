@@ -79,9 +79,7 @@ def _entry_point(module: ModuleType, function: str) -> Handler:
     if callable(entry):
         # TorchServe initializes a function by calling it without data.
         return Handler(entry, lambda context: entry(None, context), _accepts_arrays(entry, module))
-    if function != "handle":
-        raise LoadError(f"{module.__name__}.py has no function {function!r}")
-    return _class_entry_point(module)
+    return _class_entry_point(module)  # as TorchServe does, whatever function is named
 
 
 def _class_entry_point(module: ModuleType) -> Handler:

@@ -116,6 +116,7 @@ def test_a_module_is_a_handler_when_torchserve_would_find_one(source):
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
+        ("class handle:\n def initialize(self, c): ...\n def handle(self, d, c): ...", "is a class"),
         ("", "its classes: none"),
         ("class A: ...", "A has no 'handle'"),
         ("class A(object): ...", "A has no 'handle'"),

@@ -68,6 +68,17 @@ def collected_asset(file: str) -> bytes:
     return pair(4, "saved_model_assets", message(5, message(1, packed)))
 
 
+def capturing(captures: bytes) -> bytes:
+    """Return the field of a MetaGraphDef in which TF2 says what a function captures."""
+    return message(7, pair(2, "f", captures))
+
+
+def calling(depth: int) -> bytes:
+    """Return an attribute that names a function with such an attribute, and so on."""
+    inner = pair(2, "f", calling(depth - 1)) if depth else b""
+    return message(10, message(1, "g"), inner)
+
+
 def with_index(index: bytes, shard: bytes = bytes(8)) -> Files:
     return pb(meta_graph(SAVES, nodes=[X, Y, *SAVER])) | {INDEX: index, SHARD: shard}
 
@@ -172,6 +183,12 @@ CASES |= {
     "a row that shares more than there is": bad(
         saved(HEADED + SHARING + struct.pack("<2I", 0, 1)), "bad_variables_index"
     ),
+    "captures that are no numbers": bad(pb(meta_graph(capturing(varint(2 << 3 | 5) + bytes(4)))), "bad_saved_model"),
+    "captures that never end": bad(pb(meta_graph(capturing(message(2, ENDLESS)))), "bad_saved_model"),
+    "functions in functions without end": bad(
+        pb(meta_graph(nodes=[X, Y, node("n", "PartitionedCall", attrs={"f": calling(30)})])), "bad_saved_model"
+    ),
+    "a node of too many inputs": bad(pb(meta_graph(nodes=[X, Y + message(3, "x") * 100_001])), "bad_saved_model"),
     "one name for two nodes": bad(pb(meta_graph(nodes=[X, Y, X])), "bad_saved_model"),
     "a function with the name of an op": bad(pb(meta_graph(functions=[function("Identity", X)])), "forbidden_op"),
 }

@@ -35,7 +35,11 @@ def handler_finding(file: str, source: bytes, function: str) -> Finding | None:
         module = read_module(source)
     except BadSource as e:
         return Finding("bad_handler", file, str(e), FIX)
-    if any(function in _bound(s) for s in module.statements):
+    binding = next((s for s in reversed(module.statements) if function in _bound(s)), None)
+    if isinstance(binding, ast.ClassDef):
+        message = f"{function!r} is a class, which TorchServe would call as a function"
+        return Finding("bad_handler", file, message, f"build it again with --handler {file} alone")
+    if binding is not None:
         return None
     if len(module.classes) != 1:
         names = ", ".join(c.name for c in module.classes) or "none"
