@@ -53,9 +53,18 @@ def list_keys(registry: Registry) -> Sequence[ApiKey]:
 
 def authenticate(bearer: str, lookup: Callable[[str], ApiKey | None]) -> ApiKey:
     """Return the key that an Authorization header names; `lookup` finds keys by their hash. Raises Denied."""
+    return admit(lookup(hash_of(secret_of(bearer))))
+
+
+def secret_of(bearer: str) -> str:
+    """Return the secret in an Authorization header. Raises Denied."""
     if not bearer[: len(_BEARER)].lower() == _BEARER.lower():
         raise Denied("send the header 'Authorization: Bearer md_…' with an API key", code="unauthenticated")
-    key = lookup(hash_of(bearer[len(_BEARER) :].strip()))
+    return bearer[len(_BEARER) :].strip()
+
+
+def admit(key: ApiKey | None) -> ApiKey:
+    """Return a key that is there and wasn't revoked. Raises Denied."""
     if key is None:
         raise Denied("this API key does not exist; ask the operator for one", code="unauthenticated")
     if key.revoked:
