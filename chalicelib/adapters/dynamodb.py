@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -44,10 +44,13 @@ if TYPE_CHECKING:
 
     from chalicelib.adapters.dynamodb_items import Row
 
+    _Told = Mapping[str, Sequence[TransactWriteItemTypeDef]]  # the items of each transition, by its id
+
 _TOLD = "_transition"  # the kind under which large transitions spill: no record's
 _FAILED = "ConditionalCheckFailed"
 _CLASHED = "TransactionConflict"
 _TICK = timedelta(microseconds=1)
+_TOGETHER = MOST_ITEMS // 4  # transitions in a transaction of nothing else
 
 
 class DynamoRegistry:
@@ -103,19 +106,23 @@ class DynamoRegistry:
 
     # --- commits ------------------------------------------------------------------------------------------------
     def commit(self, writes: Sequence[Write], transitions: Sequence[Transition] = ()) -> None:
-        """Do all writes or none, in one transaction; raises Conflict.
+        """Do all writes or none, with their transitions, in one transaction; raises Conflict.
 
-        A verb's commit is a few records and transitions, a record one item and a transition at most four of the
-        hundred that a transaction may have. More is a mistake of the verb's and a ValueError: in two transactions it
-        would no longer be all or none.
+        A record is one item and a transition three or four of the hundred that a transaction may have; a verb writes
+        a few. More is a mistake of the verb's and a ValueError: in two transactions it would no longer be all or
+        none. Transitions alone need not be: they go as many as fit at a time, and a repeat tells the rest.
         """
         bodies = [self._packed(write) for write in writes]
-        told = self._told(transitions)
         docs = [self._put_or_delete(write, body) for write, body in zip(writes, bodies, strict=True)]
-        if (items := len(docs) + sum(map(len, told.values()))) > MOST_ITEMS:
-            raise ValueError(f"a commit of {items} items; a transaction has at most {MOST_ITEMS}: commit less at once")
-        self._transact(writes, docs, told)
+        for told in self._groups(self._told(transitions), alone=not writes):
+            self._transact(writes, docs, told)
         self._forget_replaced(writes, bodies)
+
+    def _groups(self, told: "_Told", *, alone: bool) -> "Iterator[_Told]":
+        """Yield what is told together: all of it beside writes."""
+        ids = [*told]
+        for start in range(0, len(ids), _TOGETHER) if alone else (0,):
+            yield {id_: told[id_] for id_ in (ids[start : start + _TOGETHER] if alone else ids)}
 
     def _packed(self, write: Write) -> "Row":
         if write.body is None:
@@ -126,11 +133,11 @@ class DynamoRegistry:
         at = key(doc_partition(write.kind), write.id)
         return put_doc(self._table, at, write.expected, body) if body else delete_doc(self._table, at, write.expected)
 
-    def _told(self, transitions: Sequence[Transition]) -> "dict[str, Sequence[TransactWriteItemTypeDef]]":
+    def _told(self, transitions: Sequence[Transition]) -> "_Told":
         """Return the items of each transition by its id; of two with one id the first counts."""
         committed = self._moment()
         unique = {t.id: t for t in reversed(transitions)}
-        told = {}
+        told: dict[str, Sequence[TransactWriteItemTypeDef]] = {}
         for place, t in enumerate(t for t in transitions if unique[t.id] is t):
             body = self._spills.pack(_TOLD, t.id, "1", to_text(transition_body(t)))
             told[t.id] = put_transition(self._table, t, body, committed=committed, place=place)
@@ -146,10 +153,12 @@ class DynamoRegistry:
         self,
         writes: Sequence[Write],
         docs: "Sequence[TransactWriteItemTypeDef]",
-        told: "Mapping[str, Sequence[TransactWriteItemTypeDef]]",
+        told: "_Told",
     ) -> None:
         """Do it all, less the transitions that were told before."""
-        while items := [*docs, *(item for group in told.values() for item in group)]:
+        while items := [*docs, *chain.from_iterable(told.values())]:
+            if len(items) > MOST_ITEMS:
+                raise ValueError(f"a commit of {len(items)} items, and a transaction has at most {MOST_ITEMS}")
             try:
                 self._client.transact_write_items(TransactItems=items, ClientRequestToken=uuid4().hex)
             except ClientError as error:
@@ -214,7 +223,7 @@ class DynamoRegistry:
         return rows(self._client, self._table, partition, prefix=prefix)
 
 
-def _repeats(error: ClientError, writes: Sequence[Write], told: "Mapping[str, Sequence[Any]]") -> set[str]:
+def _repeats(error: ClientError, writes: Sequence[Write], told: "_Told") -> set[str]:
     """Return which transitions were told before, if that is all that cancelled the transaction; raises Conflict."""
     if code_of(error) != "TransactionCanceledException":
         raise error

@@ -87,7 +87,7 @@ def put_transition(
 
 
 def _transition_rows(transition: Transition, body: "Row", *, committed: datetime, place: int) -> Iterator["Row"]:
-    sk = f"{committed.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}#{place:02}#{transition.id}"
+    sk = f"{committed.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}#{place:04}#{transition.id}"
     expires = _after(committed, TIMELINE_DAYS)
     yield {**key(timeline_partition(subject=transition.subject), sk), **body, "expires": expires}
     if transition.rollout:

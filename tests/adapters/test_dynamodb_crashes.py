@@ -100,12 +100,12 @@ NEW = {
 }
 
 
-def test_undisturbed_the_work_takes_fewer_calls_than_are_tried_below(world):
+def test_undisturbed_the_work_takes_no_more_calls_than_are_tried_below(world):
     work(begin(world))
-    assert 0 < world.calls.made < len(NUMBERS)
+    assert 0 < world.calls.made <= len(NUMBERS)
 
 
-NUMBERS = range(1, 26)
+NUMBERS = range(1, 15)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -262,8 +262,16 @@ def test_a_commit_larger_than_a_transaction_says_so_and_does_nothing(registry, c
     registry.commit([Write("k", str(n), 0, {}) for n in range(60)], [told(str(n), rollout="r") for n in range(10)])
     before = rows(client)
     with pytest.raises(ValueError, match="101 items"):
-        registry.commit([Write("l", str(n), 0, {}) for n in range(101)])
+        registry.commit([Write("l", str(n), 0, {}) for n in range(61)], [told(f"{n}", rollout="r") for n in range(10)])
     assert rows(client) == before
+
+
+def test_transitions_without_writes_are_told_however_many_they_are(registry, wire):
+    registry.commit([], [told("7", rollout="r")])
+    wire.tokens.clear()
+    registry.commit([], [told(str(n), rollout="r") for n in range(60)])
+    assert len(wire.tokens) == 4  # one of them without the repeat
+    assert [t.id for t in registry.unsent()] == ["7", *(str(n) for n in range(60) if n != 7)]
 
 
 # --- answers that get lost --------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """One suite for every registry: in memory, SQLite, and DynamoDB on moto."""
 
+import random
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -242,3 +243,43 @@ def test_no_write_of_many_writers_is_lost_and_each_tells_once(registry, size):
     assert sorted(kept.body["names"]) == [f"{n}-{i}" for n in range(8) for i in range(2)]
     assert kept.revision == 17
     assert sorted(t.id for t in registry.unsent()) == sorted(kept.body["names"])
+
+
+def test_any_sequence_of_commits_ends_as_it_does_in_memory(registry):
+    choose = random.Random(7)
+    model = FakeRegistry()
+    for _ in range(40):
+        writes, transitions = any_writes(choose, model), any_transitions(choose)
+        assert outcome(registry, writes, transitions) == outcome(model, writes, transitions)
+        if choose.random() < 0.2:
+            sent = [t.id for t in model.unsent(3)]
+            model.mark_sent(sent)
+            registry.mark_sent(sent)
+    assert registry.list("k") == model.list("k")
+    assert registry.unsent() == model.unsent()
+    for subject in "xyz":
+        assert registry.timeline(subject=subject, limit=20) == model.timeline(subject=subject, limit=20)
+        assert registry.timeline(rollout=subject) == model.timeline(rollout=subject)
+
+
+def any_writes(choose, model):
+    """Return writes of some records, most of them at their revisions."""
+    chosen = choose.sample("abcd", choose.randrange(3))
+    seen = {id_: doc.revision if (doc := model.get("k", id_)) else 0 for id_ in chosen}
+    wrong = {id_: revision + (choose.random() < 0.1) for id_, revision in seen.items()}
+    bodies = (None if at and choose.random() < 0.2 else {"n": choose.random()} for at in wrong.values())
+    return [Write("k", id_, at, body) for (id_, at), body in zip(wrong.items(), bodies, strict=True)]
+
+
+def any_transitions(choose):
+    """Return transitions, some of which were told before."""
+    names = choose.sample(range(80), choose.randrange(4))
+    return [told(f"t{n}", subject="xyz"[n % 3], rollout=["", "x", "y"][n % 5 % 3]) for n in names]
+
+
+def outcome(registry, writes, transitions):
+    try:
+        registry.commit(writes, transitions)
+    except Conflict:
+        return "conflict"
+    return "done"
