@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 _AT_ONCE = timedelta(seconds=1)  # nearer than this isn't worth a schedule
+_NEAREST = timedelta(seconds=5)  # of a schedule: AWS refuses a moment that is past when the request arrives
 _LAPS = 3  # over the names of a wake-up: the second and third for those that change under our hands
 _MOMENT = "at(%Y-%m-%dT%H:%M:%S)"
 _LONGEST_SLUG = 45  # with a hash and a number it stays below the 64 characters of a schedule's name
@@ -65,7 +66,7 @@ class SchedulerTimers:
         if at <= now + _AT_ONCE:
             self.sqs().send_message(QueueUrl=queue.url, MessageBody=message(name))
         else:
-            self._schedule(name, queue, _whole_second(at), now)
+            self._schedule(name, queue, _whole_second(max(at, now + _NEAREST)), now)
 
     def _queue(self, name: str) -> WakeUpQueue:
         head, colon, _ = name.partition(":")

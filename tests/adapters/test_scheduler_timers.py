@@ -74,6 +74,11 @@ def test_a_schedule_fires_once_at_its_second_sends_the_wake_up_and_ends_by_itsel
     assert "DeadLetterConfig" not in target
 
 
+def test_no_schedule_is_so_near_that_it_could_be_past_when_it_is_asked_for(world):
+    world.timers.set(NAME, world.clock.now + timedelta(seconds=2))
+    assert moment(world.schedules()[FIRST]) == world.clock.now + timedelta(seconds=5)
+
+
 def test_what_a_schedule_can_not_deliver_goes_to_the_dead_letter_queue_if_there_is_one(world):
     arn = "arn:aws:sqs:eu-west-1:123456789012:rollouts-dead"
     world.make_timers(dead_letter_arn=arn).set(NAME, world.clock.now + MINUTE)
