@@ -19,7 +19,7 @@ _FLEET = (
 # What each function reads; the template gives it these and no others.
 FUNCTIONS: Mapping[str, Sequence[str]] = {
     "validate": (*_RECORDS, *_TIMERS, *_UPLOADS),
-    "register": (*_RECORDS, *_TIMERS, *_UPLOADS),
+    "register": (*_RECORDS, *_TIMERS, *_UPLOADS, "SERVING_IMAGE"),
     "advance": (*_RECORDS, *_TIMERS, "REGISTRATIONS_QUEUE_URL", "REGISTRATIONS_QUEUE_ARN", *_FLEET),
     "re_sync": tuple(dict.fromkeys((*_RECORDS, *_TIMERS, *_UPLOADS, *_FLEET))),
     "api": (
@@ -27,7 +27,7 @@ FUNCTIONS: Mapping[str, Sequence[str]] = {
         "RATE_PER_ENDPOINT",
     ),
     "authorizer": ("TABLE", "STORE_BUCKET"),
-    "teardown": ("STACK", "TABLE", "STORE_BUCKET"),
+    "teardown": ("STACK",),
 }  # fmt: skip
 
 

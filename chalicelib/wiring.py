@@ -20,6 +20,7 @@ from chalicelib.adapters.eventbridge import EventBus
 from chalicelib.adapters.s3 import S3Bucket
 from chalicelib.adapters.s3_copy import CopyingSealer
 from chalicelib.adapters.sagemaker import SageMakerFleet
+from chalicelib.adapters.sagemaker_catalog import ModelRegistryCatalog
 from chalicelib.adapters.sagemaker_clients import Clients
 from chalicelib.adapters.sagemaker_requests import Hosting
 from chalicelib.adapters.scheduler import SchedulerTimers, WakeUpQueue
@@ -103,6 +104,7 @@ def wire(told: Settings) -> Ports:
         bounds=operator.bounds,
         defaults=PLAN,
         instance_type=told.instance_type,
+        catalog=_catalog(told),
         limits=operator.limits,
         policy=operator.policy,
         quiet=told.quiet,
@@ -158,6 +160,10 @@ def _fleet(told: Settings) -> SageMakerFleet:
         capture_to=f"s3://{told.store_bucket}/_captured/",
     )
     return SageMakerFleet(hosting, _sagemaker_clients())
+
+
+def _catalog(told: Settings) -> ModelRegistryCatalog:
+    return ModelRegistryCatalog(cast("Any", Lazy("sagemaker")), told.stack, told.store_bucket, told.serving_image)
 
 
 def _sagemaker_clients() -> Clients:
