@@ -1,6 +1,6 @@
 """The control API as one Chalice Blueprint: the same object answers on AWS and on one machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,11 +34,13 @@ class _Bound:
     """What the routes work on; set once at start."""
 
     ports: Callable[[], Ports]
+    beside: Sequence[Operation] = PREDICT
 
 
-def bind(ports: Callable[[], Ports]) -> None:
-    """Say where the routes get their ports: they are asked for at each request."""
+def bind(ports: Callable[[], Ports], beside: Sequence[Operation] = PREDICT) -> None:
+    """Say where the routes get their ports, which are asked for at each request, and what is answered beside them."""
     _Bound.ports = staticmethod(ports)
+    _Bound.beside = beside
 
 
 # --- input -------------------------------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ def whoami() -> Json:
 def show_document() -> Json:
     from chalicelib.answers import ANSWERS  # noqa: PLC0415  # a third of the API's import, and needed for this alone
 
-    return openapi.document([*(route.operation for route in routes.table), *PREDICT], ANSWERS)
+    return openapi.document([*(route.operation for route in routes.table), *_Bound.beside], ANSWERS)
 
 
 def _shown(key: ApiKey) -> dict[str, Json]:

@@ -9,8 +9,8 @@ import logging
 import math
 import re
 import secrets
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from chalice.app import Chalice, Response
@@ -20,17 +20,22 @@ from chalicelib.domain.errors import Rejected
 from chalicelib.domain.invocation import Unanswered
 from chalicelib.domain.predict_body import BadBody
 from chalicelib.domain.scopes import allows, predict_scope
-from chalicelib.domain.served_by import STICKY_KEY
+from chalicelib.domain.served_by import DEPLOYMENT, ENDPOINT, STICKY_KEY
 from chalicelib.openapi import Operation
 from chalicelib.pipeline import manage
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.predict import Answer, Predictor, Request, names
 from chalicelib.routing import Forbidden, Json, Routes, error_response, scopes_of
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Metrics
+
 _STATUSES = {
     "not_found": 404, "forbidden": 403, "body_too_large": 413, "rate_exceeded": 429, "answer_too_large": 502,
     "no_answer": 503, "not_serving_yet": 503, "busy": 503, "timed_out": 504,
 }  # fmt: skip
+_OF_ENDPOINTS = {429, 502, 503, 504}  # what is said of an endpoint that is there
+_ERROR = 500
 _log = logging.getLogger(__name__)
 _VERBS = {"predict": False, "rawPredict": True}  # and whether the body is left alone
 _SANE_ID = re.compile(r"[!-~]{1,128}")
@@ -70,7 +75,7 @@ def bind(*, predictor: Callable[[], Predictor], ports: Callable[[], Ports]) -> N
 
 
 # --- predictions -------------------------------------------------------------------------------------------------
-_CALL = {"scope": "predict", "answer": "Prediction", "any_body": True}
+_CALL: dict[str, Any] = {"scope": "predict", "answer": "Prediction", "any_body": True}
 
 
 @routes.add_plain("POST", "/v1/endpoints/{name}/predict", "Call an endpoint.", **_CALL)
@@ -147,6 +152,15 @@ def _path_of(name: str) -> str:
     return f"/v1/endpoints/{unquote(name).partition(':')[0]}"
 
 
+def measure(answer: Mapping[str, Any], metrics: "Metrics") -> None:
+    """Count a function's answer, by endpoint where it is about one that is there: made-up names are no dimension."""
+    status, headers = answer["statusCode"], answer["headers"]
+    if DEPLOYMENT in headers or (ENDPOINT in headers and status in _OF_ENDPOINTS):
+        metrics.add_dimension(name="endpoint", value=headers[ENDPOINT])
+    metrics.add_metric(name="Requests", unit="Count", value=1)
+    metrics.add_metric(name="Failures", unit="Count", value=int(status >= _ERROR))
+
+
 # --- the operator's rate -----------------------------------------------------------------------------------------
 class SetRate(BaseModel):
     """Predictions a second; null leaves it to the platform. Each function instance counts for itself."""
@@ -167,4 +181,9 @@ def set_rate(name: str, body: SetRate) -> Json:
     return manage.set_rate(name, body.per_second, _Bound.ports())
 
 
-OPERATIONS: Sequence[Operation] = tuple(route.operation for route in routes.table)
+# As the document says them: `NAME:predict` is one segment to API Gateway, and two things to people.
+OPERATIONS: Sequence[Operation] = (
+    *(route.operation for route in routes.table if route.operation.path != "/v1/endpoints/{name}"),
+    Operation("POST", "/v1/endpoints/{name}:predict", "predict_verb", "Call an endpoint.", **_CALL),
+    Operation("POST", "/v1/endpoints/{name}:rawPredict", "raw_predict_verb", "As rawPredict.", **_CALL),
+)

@@ -5,15 +5,18 @@ what it does, and a function calls no service that its role doesn't name.
 """
 
 import os
+import random
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.config import Config
 from botocore.session import Session, get_session
 
+from chalicelib.adapters.best_effort import best_effort
 from chalicelib.adapters.dynamodb import DynamoRegistry
 from chalicelib.adapters.dynamodb_traffic import DynamoTraffic
 from chalicelib.adapters.eventbridge import EventBus
@@ -22,11 +25,14 @@ from chalicelib.adapters.s3_copy import CopyingSealer
 from chalicelib.adapters.sagemaker import SageMakerFleet
 from chalicelib.adapters.sagemaker_catalog import ModelRegistryCatalog
 from chalicelib.adapters.sagemaker_clients import Clients
+from chalicelib.adapters.sagemaker_invoke import SageMakerInvoker
+from chalicelib.adapters.sagemaker_names import deployment_name
 from chalicelib.adapters.sagemaker_requests import Hosting
 from chalicelib.adapters.scheduler import SchedulerTimers, WakeUpQueue
 from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.rollout import Plan
 from chalicelib.pipeline.ports import Ports
+from chalicelib.pipeline.predict import Predictor, World
 from chalicelib.pipeline.records import to_json
 from chalicelib.pipeline.wakeups import ADVANCE, CATALOGUE, LOOK, REGISTER
 from chalicelib.settings import Settings
@@ -36,6 +42,8 @@ if TYPE_CHECKING:
 
 # Schedules are right to a minute, and a deployment takes minutes to start: what is seconds on one machine is minutes.
 PACE = timedelta(minutes=1)
+# A caller waits: what accompanies a prediction is quick or is left.
+_PROMPT: Any = {"connect_timeout": 1, "read_timeout": 2, "retries": {"mode": "standard", "total_max_attempts": 3}}
 PLAN = Plan(step_time=timedelta(minutes=5), start_timeout=timedelta(minutes=30), keep_warm=timedelta(hours=1))
 
 
@@ -110,6 +118,29 @@ def wire(told: Settings) -> Ports:
         quiet=told.quiet,
         pace=PACE,
     )
+
+
+@cache
+def predictor() -> Predictor:
+    """Return what answers predictions; its caches, buckets and pauses are this function instance's."""
+    told = settings("api")
+    dynamodb, sqs = (cast("Any", Lazy(service, **_PROMPT)) for service in ("dynamodb", "sqs"))
+    timers = _timers(told, sqs)
+    traffic = DynamoTraffic(dynamodb, told.table, _now)
+    world = World(
+        registry=DynamoRegistry(dynamodb, told.table, ports("api").store, _now),
+        invoker=SageMakerInvoker(_runtime, partial(deployment_name, told.stack)),
+        count=best_effort(traffic.count, "counting a prediction"),
+        look_again=best_effort(lambda endpoint: timers.set(ADVANCE + endpoint, _now()), "waking a rollout"),
+        seconds=time.monotonic,
+        chance=random.random,
+        rate=told.rate_per_endpoint,
+    )
+    return Predictor(world)
+
+
+def _runtime(config: Config) -> Any:
+    return _session().create_client("sagemaker-runtime", config=config)
 
 
 def _now() -> datetime:

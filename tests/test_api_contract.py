@@ -8,11 +8,12 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 
 from chalicelib import api
+from chalicelib.answers import ANSWERS
 from chalicelib.openapi import document
 from tests.api_caller import Caller, registered, rejected, rolling
 from tests.fakes_pipeline import fake_ports
 
-DOCUMENT = document([route.operation for route in api.routes.table], api.ANSWERS)
+DOCUMENT = document([route.operation for route in api.routes.table], ANSWERS)
 NO_SUCH_METHOD = {"405": DOCUMENT["paths"]["/v1/models"]["get"]["responses"]["400"]}
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-BUDGET = 25.0  # seconds for all tries of a request: API Gateway gives up after 29
+BUDGET = 25.0  # seconds for one try
 BYTES = "application/octet-stream"
 
 

@@ -23,6 +23,7 @@ from chalicelib.domain.split import choose
 from chalicelib.pipeline.ports import Registry
 from chalicelib.pipeline.records import Records
 
+TOTAL = 26.0  # seconds from a request to the end of its last try: API Gateway gives up after 29
 LEAST = 1.0  # seconds that a stand-in needs to be worth asking
 SPLIT_TTL = 2.0  # seconds
 LOOK_AGAIN_PAUSE = 1.0  # seconds
@@ -193,30 +194,31 @@ class Predictor:
 
         Raises Rejected (`not_found`, `bad_request`, `body_too_large`) and Unanswered.
         """
+        until = self._world.seconds() + TOTAL
         route = self._routes.find(request.endpoint)
         _check_serving(route.endpoint)
         self._check_rate(route.endpoint)
         call = call_of(request)
         chosen, stand_in = choose(route.endpoint.split, request.key, self._world.chance())
-        deployment, reply = self._answered(route, call, chosen, stand_in)
+        deployment, reply = self._answered(route, call, (chosen, stand_in), until)
         return answer_of(request, call, route, deployment, reply)
 
-    def _answered(self, route: Route, call: Call, chosen: str, stand_in: str) -> tuple[str, Reply]:
-        until = self._world.seconds() + BUDGET
+    def _answered(self, route: Route, call: Call, who: tuple[str, str], until: float) -> tuple[str, Reply]:
+        chosen, stand_in = who
         try:
-            return chosen, self._ask(route, call, chosen, BUDGET)
+            return chosen, self._ask(route, call, chosen, until)
         except TimedOut:
             raise
         except NoAnswer:
-            left = until - self._world.seconds()
-            if not stand_in or left < LEAST:
+            if not stand_in or until - self._world.seconds() < LEAST:
                 raise
         # Outside of the handler: what stable says isn't a failure while handling the canary's.
-        return stand_in, self._ask(route, call, stand_in, left)
+        return stand_in, self._ask(route, call, stand_in, until)
 
-    def _ask(self, route: Route, call: Call, deployment: str, seconds: float) -> Reply:
+    def _ask(self, route: Route, call: Call, deployment: str, until: float) -> Reply:
         """Return one deployment's answer, counted."""
         started = self._world.seconds()
+        seconds = min(BUDGET, until - started)
         try:
             reply = _passable(deployment, self._world.invoker.invoke(deployment, call, seconds))
         except NoAnswer as problem:

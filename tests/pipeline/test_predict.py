@@ -112,7 +112,7 @@ def test_a_canary_that_takes_all_the_time_is_not_asked_for_elsewhere(rolling):
     assert rolling.counted.seen == [("v2", 504, False)]
 
 
-@pytest.mark.parametrize(("taken", "left"), [(0.5, 24.5), (20, 5), (24, 1)])
+@pytest.mark.parametrize(("taken", "left"), [(0.5, 25), (2, 24), (20, 6), (25, 1)])
 def test_a_stand_in_gets_the_time_that_is_left(rolling, taken, left):
     rolling.invoker.answers["v2"] = after(rolling, taken, NoAnswer("gone"))
     assert ask(rolling) == "v1"
@@ -120,7 +120,7 @@ def test_a_stand_in_gets_the_time_that_is_left(rolling, taken, left):
 
 
 def test_a_stand_in_is_not_asked_when_too_little_time_is_left(rolling):
-    rolling.invoker.answers["v2"] = after(rolling, 24.5, NoAnswer("gone"))
+    rolling.invoker.answers["v2"] = after(rolling, 25.5, NoAnswer("gone"))
     with pytest.raises(NoAnswer):
         ask(rolling)
     assert rolling.invoker.called == ["v2"]
