@@ -41,6 +41,7 @@ PARAMETERS: Mapping[str, str] = {
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_SESSION_TOKEN": "testing"}
 # moto's CloudFormation makes a bus, but gives a !Ref to it no name.
 EventBus.physical_resource_id = property(lambda bus: bus.name)
+_CALL = timedelta(milliseconds=100)  # of the clock
 _KEPT = {"PATH", "HOME", "TMPDIR", "LANG"}  # of this process, for Python's own sake
 
 
@@ -104,6 +105,7 @@ class Stack:
             )
         stack = cls(made["StackId"], given, datetime.now(UTC))
         stack._make_the_rest()
+        stack.now = datetime.now(UTC)
         return stack
 
     # --- what AWS does ------------------------------------------------------------------------------------------------
@@ -163,7 +165,11 @@ class Stack:
                 next_sync = self.now + timedelta(minutes=15)
 
     def invoke(self, function: str, event: Any) -> Any:
-        """Call a function's handler in its environment; what it raises is kept in `failures` and raised."""
+        """Call a function's handler in its environment; what it raises is kept in `failures` and raised.
+
+        A call takes a while: a clock that stood still would let a wait of less than a second last for ever.
+        """
+        self.now += _CALL
         with self._running(function) as handler:
             try:
                 return handler(event, Context(self.physical(function), self._timeout(function)))

@@ -1,0 +1,95 @@
+"""A world for stacks: SageMaker's fake with containers that answer as models do, and callers of the API."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+
+from chalicelib.adapters.dynamodb import DynamoRegistry
+from chalicelib.adapters.s3 import S3Bucket
+from chalicelib.domain.deployment import Endpoint
+from chalicelib.domain.rollout import Rollout
+from chalicelib.domain.version import SealedFile, Version, file_digest, version_digest
+from chalicelib.pipeline.keys import make_key
+from chalicelib.pipeline.records import Records
+from tests.aws.stack import REGION, Stack
+from tests.fakes_sagemaker import FakeSageMaker
+from tests.fakes_sagemaker_runtime import Answer, Invocation, ServingImage
+
+
+@dataclass
+class World:
+    """`sick` holds MODEL/VERSION of models that answer every request with an error."""
+
+    aws: FakeSageMaker
+    sick: set[str] = field(default_factory=set)
+    stacks: list[Stack] = field(default_factory=list)
+
+    def stack(self, parameters: Mapping[str, str] | None = None, **more: Any) -> Stack:
+        self.stacks.append(Stack.create(parameters, **more))
+        return self.stacks[-1]
+
+    def now(self) -> datetime:
+        return max((stack.now for stack in self.stacks), default=datetime.now(UTC))
+
+    def container(self, asked: Invocation) -> Answer:
+        """Answer as our image does; a sick model's own code fails, its probe doesn't."""
+        key = urlsplit(asked.model_uri).path.strip("/")
+        is_probe = "modeldrop-probe" in asked.attributes.split(";")
+        if not is_probe and "/".join(key.split("/")[:2]) in self.sick:
+            return Answer(b'{"error": {"code": "model_failed", "message": "boom"}}', status=500)
+        return ServingImage(_digest_in_s3)(asked)
+
+
+@contextmanager
+def in_the_fake() -> Iterator[World]:
+    """Give a world whose SageMaker is the fake, for as long as it is wanted."""
+    fake = FakeSageMaker(lambda: datetime.now(UTC), lambda _: Answer(b""), region=REGION)
+    world = World(fake)
+    fake.clock, fake.container = world.now, world.container
+    fake.hosting.clock = fake.packages.clock = world.now
+    with fake.installed():
+        yield world
+
+
+def _digest_in_s3(uri: str) -> str:
+    """Return the digest of the version whose files lie under a URI, as a replica computes it of what it loaded."""
+    bucket, prefix = urlsplit(uri).netloc, urlsplit(uri).path.lstrip("/")
+    store = S3Bucket(boto3.client("s3", region_name=REGION), bucket)
+    files = [(item, store.read(item, 0, item.size)) for item in store.list(prefix)]
+    return version_digest(
+        SealedFile(item.key.removeprefix(prefix), item.size, file_digest([hashlib.sha256(body).digest()]))
+        for item, body in files
+    )
+
+
+# --- what a stack knows ---------------------------------------------------------------------------------------------
+def registry_of(stack: Stack) -> DynamoRegistry:
+    store = S3Bucket(stack.client("s3"), stack.store)
+    return DynamoRegistry(stack.client("dynamodb"), stack.physical("Table"), store, lambda: stack.now)
+
+
+def records_of(stack: Stack) -> Records:
+    return Records(registry_of(stack))
+
+
+def rollouts(stack: Stack) -> list[Rollout]:
+    return sorted((r.value for r in records_of(stack).list(Rollout)), key=lambda r: r.opened)
+
+
+def versions(stack: Stack) -> dict[str, Version]:
+    return {str(v.value.ref): v.value for v in records_of(stack).list(Version)}
+
+
+def endpoint(stack: Stack, name: str) -> Endpoint | None:
+    found = records_of(stack).endpoint(name)
+    return found.value if found else None
+
+
+def api_key(stack: Stack, *scopes: str) -> str:
+    return make_key(registry_of(stack), lambda: stack.now, name="a test", scopes=scopes)[1]
