@@ -22,7 +22,7 @@ from chalicelib.local.sqlite import SqliteRegistry
 from chalicelib.local.stores import MinIO
 from chalicelib.local.wakeups import Wakeups
 from chalicelib.pipeline.records import Records
-from chalicelib.pipeline.wakeups import LOOK, wake_upload
+from chalicelib.pipeline.wakeups import LOOK, REGISTER, wake_upload
 from tests.fakes_artifacts import small_mar
 from tests.fakes_pipeline import FakeBus, FakeFleet, FakeMetrics, fake_ports
 from tests.platform_world import MODELDROP, aws, platform, until
@@ -88,7 +88,7 @@ class Pipeline:
     def _soon(self) -> list[str]:
         near = datetime.now(UTC) + timedelta(seconds=2 * QUIET)
         due = [name for name, at in dict(self._wakeups._due).items() if at < near]
-        return [name for name in (*due, *self._wakeups._busy) if name.startswith(LOOK)]
+        return [name for name in (*due, *self._wakeups._busy) if name.startswith((LOOK, REGISTER))]
 
     def close(self) -> None:
         self._wakeups.stop()
