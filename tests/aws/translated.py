@@ -36,14 +36,14 @@ LEFT_OUT_RESOURCES: Mapping[str, str] = {
 
 
 @functools.cache
-def _translated() -> dict[str, Any]:
+def _translated(parameters: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     template = parsed()
     for resource in template["Resources"].values():
         for name in {"CodeUri", "ContentUri"} & set(resource["Properties"]):
             resource["Properties"][name] = CODE
     # The session is asked for its region only.
     session = boto3.Session(region_name="us-east-1")
-    made: dict[str, Any] = Translator({}, Parser(), None, session).translate(template, {})
+    made: dict[str, Any] = Translator({}, Parser(), None, session).translate(template, dict(parameters))
     return made
 
 
@@ -52,9 +52,9 @@ def parsed() -> dict[str, Any]:
     return yaml_parse(TEMPLATE.read_text())
 
 
-def translated() -> dict[str, Any]:
-    """Return the template without SAM's own resources."""
-    return copy.deepcopy(_translated())
+def translated(parameters: Mapping[str, str] = {}) -> dict[str, Any]:
+    """Return the template without SAM's own resources. SAM resolves some references to parameters by itself."""
+    return copy.deepcopy(_translated(tuple(sorted(parameters.items()))))
 
 
 def decided(parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def decided(parameters: Mapping[str, str]) -> dict[str, Any]:
 
     By ourselves, for moto leaves a null where CloudFormation takes an element out of a list.
     """
-    template = translated()
+    template = translated(parameters)
     given = {name: said.get("Default", "") for name, said in template["Parameters"].items()} | dict(parameters)
     holds = _Conditions(template.pop("Conditions"), given)
     template.pop("Rules")

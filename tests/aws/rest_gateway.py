@@ -1,0 +1,142 @@
+"""API Gateway in front of a stack: its routes, its authorizer and its own errors, as the translated template says."""
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from moto.core import DEFAULT_ACCOUNT_ID
+
+from tests.aws.stack import REGION, Stack
+
+_INTEGRATION = "x-amazon-apigateway-integration"
+_STAGE = "live"
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class _Refused(Exception):
+    """A gateway response by its name."""
+
+
+@dataclass(frozen=True)
+class RestGateway:
+    stack: Stack
+
+    def call(self, method: str, url: str, body: Any = b"", *, key: str = "", headers: Mapping[str, str] = {}) -> Reply:
+        """Send a request; `body` is bytes, or what becomes JSON."""
+        sent = {**({"Authorization": f"Bearer {key}"} if key else {}), "Content-Type": "application/json", **headers}
+        try:
+            path, variables = self._route(method, urlsplit(url).path)
+            caller = self._authorized(method, urlsplit(url).path, sent)
+        except _Refused as refused:
+            return self._own(str(refused))
+        event = _event(
+            method, url, path, variables, sent, body if isinstance(body, bytes) else json.dumps(body).encode()
+        )
+        event["requestContext"]["authorizer"] = caller
+        answer = self.stack.invoke(self._function(path, method), event)
+        text = answer["body"]
+        raw = base64.b64decode(text) if answer.get("isBase64Encoded") else text.encode()
+        return Reply(answer["statusCode"], raw, {k.lower(): v for k, v in _headers(answer)})
+
+    @property
+    def _api(self) -> Mapping[str, Any]:
+        body: Mapping[str, Any] = self.stack.template["Resources"]["Api"]["Properties"]["Body"]
+        return body
+
+    def _route(self, method: str, path: str) -> tuple[str, dict[str, str]]:
+        """Return the template that a path fits and its variables; a literal segment comes before a variable one."""
+        for template in sorted(self._api["paths"], key=lambda said: said.count("{")):
+            pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template))
+            found = re.fullmatch(pattern, path)
+            if found and method.lower() in self._api["paths"][template]:
+                return template, found.groupdict()
+        raise _Refused("MISSING_AUTHENTICATION_TOKEN")
+
+    def _function(self, path: str, method: str) -> str:
+        uri = self._api["paths"][path][method.lower()][_INTEGRATION]["uri"]["Fn::Sub"]
+        return re.search(r"\$\{(\w+)\.Arn\}", uri)[1]  # type: ignore[index]
+
+    def _authorized(self, method: str, path: str, headers: Mapping[str, str]) -> Mapping[str, Any]:
+        """Return what the authorizer tells of the caller."""
+        said = self._api["components"]["securitySchemes"]["ApiKeys"]
+        token = headers.get(said["name"], "")
+        rules = said["x-amazon-apigateway-authorizer"]
+        if not re.search(rules["identityValidationExpression"], token):
+            raise _Refused("UNAUTHORIZED")
+        arn = f"arn:aws:execute-api:{REGION}:{DEFAULT_ACCOUNT_ID}:api/{_STAGE}/{method}{path}"
+        function = rules["authorizerUri"]["Fn::Sub"][1]["__FunctionArn__"]["Fn::GetAtt"][0]
+        asked = {"type": rules["type"].upper(), "authorizationToken": token, "methodArn": arn}
+        try:
+            answer = self.stack.invoke(function, asked)
+        except Exception as error:
+            if str(error) != "Unauthorized":
+                raise
+            self.stack.failures.remove(error)  # its way to say so
+            raise _Refused("UNAUTHORIZED") from error
+        if not _allows(answer["policyDocument"], arn):
+            raise _Refused("ACCESS_DENIED")
+        context = answer.get("context", {})
+        assert all(isinstance(value, str | int | float | bool) for value in context.values()), context
+        return {"principalId": answer["principalId"], **{name: str(value) for name, value in context.items()}}
+
+    def _own(self, name: str) -> Reply:
+        said = self._api["x-amazon-apigateway-gateway-responses"][name]
+        return Reply(int(said["statusCode"]), said["responseTemplates"]["application/json"].encode())
+
+
+def _allows(policy: Mapping[str, Any], arn: str) -> bool:
+    effects = {statement["Effect"] for statement in policy["Statement"] if any(_names(statement, arn))}
+    return "Allow" in effects and "Deny" not in effects
+
+
+def _names(statement: Mapping[str, Any], arn: str) -> Iterator[bool]:
+    resources = statement["Resource"]
+    for resource in [resources] if isinstance(resources, str) else resources:
+        yield fnmatchcase(arn, resource.replace("[", "[[]"))
+
+
+def _event(method: str, url: str, path: str, variables: dict[str, str], headers: Mapping[str, str], body: bytes) -> Any:
+    """Return a REST API event (version 1). Every media type is binary, so a body comes in base64."""
+    split = urlsplit(url)
+    query = dict(parse_qsl(split.query)) or None
+    return {
+        "resource": path,
+        "path": split.path,
+        "httpMethod": method,
+        "headers": dict(headers),
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "queryStringParameters": query,
+        "multiValueQueryStringParameters": {name: [value] for name, value in query.items()} if query else None,
+        "pathParameters": variables or None,
+        "stageVariables": None,
+        "requestContext": {
+            "resourcePath": path,
+            "httpMethod": method,
+            "path": f"/{_STAGE}{split.path}",
+            "stage": _STAGE,
+            "requestId": "6f8b2c1e-0000-4000-8000-000000000000",
+            "identity": {"sourceIp": "192.0.2.1"},
+        },
+        "body": base64.b64encode(body).decode() if body else None,
+        "isBase64Encoded": bool(body),
+    }
+
+
+def _headers(answer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield from (answer.get("headers") or {}).items()
+    yield from ((name, values[0]) for name, values in (answer.get("multiValueHeaders") or {}).items())
