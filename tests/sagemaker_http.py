@@ -9,6 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import boto3
+
+from chalicelib.adapters.sagemaker_invoke import SageMakerInvoker
+from chalicelib.adapters.sagemaker_names import deployment_name
+
+KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
 ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 PASSED_IN = ("content-type", "accept", ATTRIBUTES)
 PASSED_OUT = ("content-type", ATTRIBUTES)
@@ -65,7 +71,7 @@ def runtime():
             except ServiceError as error:
                 text = json.dumps({"Message": error.message, **error.more}).encode()
                 self.reply(error.status, {"x-amzn-errortype": error.code, "content-type": "application/json"}, text)
-            except HangUp:
+            except (HangUp, BrokenPipeError):  # the latter: a caller that waited no longer
                 self.close_connection = True
 
         def reply(self, status, headers, body):
@@ -88,3 +94,15 @@ def runtime():
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def endpoint_of(deployment_id):
+    return deployment_name("stack", deployment_id)
+
+
+def client_of(url, config):
+    return boto3.client("sagemaker-runtime", endpoint_url=url, config=config, **KEYS)
+
+
+def invoker_of(url):
+    return SageMakerInvoker(lambda config: client_of(url, config), endpoint_of)

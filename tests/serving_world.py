@@ -64,12 +64,12 @@ class Replica:
 
 
 @contextlib.contextmanager
-def running(model_dir: Path, scratch: Path, **env: str):
+def running(model_dir: Path, scratch: Path, *arguments: str, **env: str):
     """Start the program with nothing of our environment but PATH, as a supervisor does."""
     scratch.mkdir(parents=True, exist_ok=True)
     socket = scratch / "s"
     process = subprocess.Popen(
-        [sys.executable, "-m", "modelserver"],
+        [sys.executable, "-m", "modelserver", *arguments],
         cwd="/",
         env={
             "PATH": os.environ["PATH"],

@@ -12,15 +12,13 @@ from modelserver.errors import RequestError, bad_request, model_failed
 from modelserver.formats import Model
 from modelserver.http import Cancel
 from modelserver.log import emit
-from modelserver.messages import Request, Response, error_response, json_response
+from modelserver.messages import DIGEST, NONFINITE, Request, Response, error_response, json_response
 from modelserver.metrics import CONTENT_TYPE, ServingMetrics
 from modelserver.rows import Prediction
 from modelserver.settings import Settings
 
 CONTRACTS = (sagemaker, vertex, kserve_v1, torchserve)
 METRICS = "/metrics"
-DIGEST = "X-Modeldrop-Digest"
-NONFINITE = "X-Modeldrop-Nonfinite"
 Reply = Callable[[Response], None]
 
 
@@ -74,6 +72,9 @@ class App:
         if route is None or request.method != "POST":
             reply(self._control(request))
             return None
+        if route.is_probe(request):
+            reply(route.finish(request, self._health_response()))
+            return None
         return self._predicted(route, request, reply)
 
     def _control(self, request: Request) -> Response:
@@ -97,7 +98,10 @@ class App:
 
     def _health_response(self) -> Response:
         status = 200 if self.state == "ready" else 503
-        return json_response(status, {"status": self.state, **(self._served.as_json() if self._served else {})})
+        if self._served is None:
+            return json_response(status, {"status": self.state})
+        document = {"status": self.state, **self._served.as_json()}
+        return json_response(status, document, {DIGEST: self._served.digest})
 
     def _predicted(self, route: PredictRoute, request: Request, reply: Reply) -> Cancel | None:
         started = time.perf_counter()
@@ -107,7 +111,7 @@ class App:
         def finish(response: Response, nonfinite: int = 0) -> None:
             self.open_requests -= 1
             self._metrics.answered(response.status, time.perf_counter() - started, nonfinite)
-            reply(response)
+            reply(route.finish(request, response))
 
         if served is None:
             finish(error_response(RequestError(503, "not_ready", "the model is still loading", retry_after=1)))

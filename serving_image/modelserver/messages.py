@@ -10,6 +10,8 @@ import orjson
 from modelserver.errors import RequestError
 
 JSON = "application/json"
+DIGEST = "X-Modeldrop-Digest"
+NONFINITE = "X-Modeldrop-Nonfinite"
 STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
 

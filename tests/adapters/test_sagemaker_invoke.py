@@ -2,19 +2,16 @@
 
 import threading
 
-import boto3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.adapters.sagemaker_invoke import CONNECT_TIMEOUT, PATIENCE, SageMakerInvoker, patience_within
-from chalicelib.adapters.sagemaker_names import deployment_name
 from chalicelib.domain.invocation import BUDGET, Busy, Call, NoAnswer, TimedOut
 from chalicelib.pipeline.predict import TOTAL
-from tests.sagemaker_http import ATTRIBUTES, HangUp, ServiceError, runtime
+from tests.sagemaker_http import ATTRIBUTES, HangUp, ServiceError, client_of, endpoint_of, invoker_of, runtime
 
 CALL = Call(b'{"instances": [1]}', "application/json", "", {"trace": "id-1", "contract": "instances"})
-KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +27,8 @@ def invoker(there):
     return invoker_of(there.url)
 
 
-def invoker_of(url):
-    def client(config):
-        return boto3.client("sagemaker-runtime", endpoint_url=url, config=config, **KEYS)
-
-    return SageMakerInvoker(client, lambda id_: deployment_name("stack", id_))
-
-
 def give(there, container, id_="v1"):
-    there.containers[deployment_name("stack", id_)] = container
+    there.containers[endpoint_of(id_)] = container
 
 
 def answers(status=200, body=b"{}", **headers):
@@ -169,10 +159,10 @@ def test_one_client_serves_all_calls_of_its_patience(there):
 
     def client(config):
         made.append(config)
-        return boto3.client("sagemaker-runtime", endpoint_url=there.url, config=config, **KEYS)
+        return client_of(there.url, config)
 
     give(there, answers())
-    invoker = SageMakerInvoker(client, lambda id_: deployment_name("stack", id_))
+    invoker = SageMakerInvoker(client, endpoint_of)
     for seconds in (BUDGET, BUDGET, 24.7, 24.1):
         invoker.invoke("v1", CALL, seconds)
     assert [config.read_timeout for config in made] == [25, 24]

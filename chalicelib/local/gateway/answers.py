@@ -15,10 +15,11 @@ _SAID = {
     served_by.VERSION.lower().encode(): "version",
     served_by.DIGEST.lower().encode(): "digest",
 }
-# The connection's own, what we say ourselves, and what model code may not set for our host.
+# The connection's own, what we say ourselves (to SageMaker, too), and what model code may not set for our host.
 _DROPPED = frozenset((
     b"connection", b"keep-alive", b"content-length", b"transfer-encoding", b"trailer", b"upgrade", b"date", b"server",
-    b"set-cookie", *_SAID, b"x-modeldrop-deployment", b"x-modeldrop-endpoint", b"x-modeldrop-request-id",
+    b"set-cookie", b"x-amzn-sagemaker-custom-attributes", *_SAID,
+    b"x-modeldrop-deployment", b"x-modeldrop-endpoint", b"x-modeldrop-request-id",
 ))  # fmt: skip
 
 

@@ -29,6 +29,7 @@ PATIENCE = 1.0  # seconds after which a caller who gives up counts as a slow ans
 _OURS = frozenset((
     b"host", b"connection", b"keep-alive", b"content-length", b"transfer-encoding", b"expect", b"te", b"trailer",
     b"upgrade", b"authorization", b"proxy-authorization", b"cookie", b"x-request-id",
+    b"x-amzn-sagemaker-custom-attributes",
 ))  # fmt: skip
 _ERROR = 500
 

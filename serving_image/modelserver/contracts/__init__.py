@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from modelserver.codec import Encoded
 from modelserver.formats import Model
-from modelserver.messages import JSON, Request
+from modelserver.messages import JSON, Request, Response
 from modelserver.rows import Prediction, Rows
 
 
@@ -30,11 +30,26 @@ class Call:
 Parse: TypeAlias = Callable[[Model, Request], Call]
 
 
+Finish: TypeAlias = Callable[[Request, Response], Response]
+
+
+def _never(_: Request) -> bool:
+    return False
+
+
+def _as_it_is(_: Request, response: Response) -> Response:
+    return response
+
+
 @dataclass(frozen=True, slots=True)
 class PredictRoute:
+    """`is_probe` says which requests only ask who is there; `finish` is the contract's last word on every answer."""
+
     path: str
     parse: Parse
     method: str = "POST"
+    is_probe: Callable[[Request], bool] = _never
+    finish: Finish = _as_it_is
 
 
 @dataclass(frozen=True, slots=True)
