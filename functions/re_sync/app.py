@@ -5,6 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 
 from chalicelib import wiring
+from chalicelib.events import parse_event
 from chalicelib.pipeline.announce import announce
 from chalicelib.pipeline.re_sync import re_sync
 from chalicelib.pipeline.sweep import sweep
@@ -18,7 +19,8 @@ metrics = Metrics(namespace=NAMESPACE, service="re_sync")
 @traced
 @metrics.log_metrics
 @logger.inject_lambda_context
-def handler(_event: dict[str, Any], _context: Any) -> None:
+def handler(event: dict[str, Any], _context: Any) -> None:
+    parse_event(event)
     ports = wiring.ports("re_sync")
     re_sync(ports)
     sweep(ports)
