@@ -1,10 +1,10 @@
 """Takes each rollout's next step and keeps the fleet as the endpoints say: fed by timers and the fleet's events."""
 
+from chalicelib import triggers
 from chalicelib.pipeline.advance import advance
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.tend import tend
 from chalicelib.pipeline.wakeups import ADVANCE
-from chalicelib.triggers import QueueFed
 
 
 def advance_and_tend(endpoint: str, ports: Ports) -> None:
@@ -12,4 +12,6 @@ def advance_and_tend(endpoint: str, ports: Ports) -> None:
     tend(endpoint, ports)
 
 
-handler = QueueFed("advance", {ADVANCE: advance_and_tend}, queue=lambda told: told.rollouts_queue_url).handler()
+handler = triggers.QueueFed(
+    "advance", {ADVANCE: advance_and_tend}, queue=lambda told: told.rollouts_queue_url
+).handler()

@@ -1,7 +1,7 @@
 """Judges uploads: fed by the drop's events and by timers."""
 
+from chalicelib import triggers
 from chalicelib.pipeline.validate import look
 from chalicelib.pipeline.wakeups import LOOK
-from chalicelib.triggers import QueueFed
 
-handler = QueueFed("validate", {LOOK: look}, queue=lambda told: told.uploads_queue_url).handler()
+handler = triggers.QueueFed("validate", {LOOK: look}, queue=lambda told: told.uploads_queue_url).handler()
