@@ -135,8 +135,9 @@ class GatewayCaller:
     app: Chalice = field(default_factory=lambda: Chalice("api"))
 
     def __post_init__(self) -> None:
-        self.app.register_blueprint(api.routes)
-        self.app.register_blueprint(predict_api.routes)
+        if not self.app.routes:  # else callers share an app
+            self.app.register_blueprint(api.routes)
+            self.app.register_blueprint(predict_api.routes)
         api.bind(lambda: self.world.ports)
         predict_api.bind(predictor=lambda: self.world.predictor, ports=lambda: self.world.ports)
 
