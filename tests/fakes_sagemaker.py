@@ -57,6 +57,10 @@ NO_PING = Fate(
 )
 
 
+class Killed(BaseException):
+    """The process ends at an outgoing call: nothing of ours catches it, and botocore doesn't either."""
+
+
 @dataclass
 class Fault:
     """Something that goes wrong with the next `times` calls of an operation."""
@@ -77,6 +81,7 @@ class FakeSageMaker:
     page: int = 2  # most in one answer of a listing: paging is always needed
     calls: list[tuple[str, dict]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    kill: tuple[int, bool] = (0, False)  # at the call of that number, from 1; True: after its effect
 
     def __post_init__(self) -> None:
         self.active = False
@@ -135,18 +140,25 @@ class FakeSageMaker:
         return AWSResponse(request.url, status, headers, _Raw(body))
 
     def _answer(self, service: str, operation: str, request) -> tuple[int, dict[str, str], bytes]:
-        self._fail(operation, after=False)
         if service == "sagemaker-runtime":
             name = unquote(urlsplit(request.url).path.split("/")[2])
-            self.calls.append((operation, {"EndpointName": name}))
+            self._called(operation, {"EndpointName": name})
             answer = self.runtime.invoke(name, request.headers, _bytes(request.body))
         else:
             asked = json.loads(_bytes(request.body))
-            self.calls.append((operation, asked))
+            self._called(operation, asked)
             constraint(service, operation, asked)
             answer = 200, {}, json.dumps(self._operation(service, operation)(asked) or {}).encode()
+        if self.kill == (len(self.calls), True):
+            raise Killed
         self._fail(operation, after=True)
         return answer
+
+    def _called(self, operation: str, asked: dict) -> None:
+        self.calls.append((operation, asked))
+        if self.kill == (len(self.calls), False):
+            raise Killed
+        self._fail(operation, after=False)
 
     def _operation(self, service: str, operation: str) -> Callable[[dict], dict | None]:
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
@@ -223,7 +235,14 @@ def _rules(shape, value):
 
 
 # Java's classes in Python's words; patterns of UTF-16 surrogates Python doesn't know, so they are let pass.
-_CLASSES = {r"\p{L}": r"\w", r"\p{M}": "", r"\p{Z}": r"\s", r"\p{N}": r"\d", r"\p{S}": "$+<=>^`|~"}
+_CLASSES = {
+    r"\p{Print}": "[ -~]",
+    r"\p{L}": r"\w",
+    r"\p{M}": "",
+    r"\p{Z}": r"\s",
+    r"\p{N}": r"\d",
+    r"\p{S}": "$+<=>^`|~",
+}
 _PUNCTUATION = {r"\p{P}": r"!-#%-*,-/:;?@\[-\]_{}"}
 
 
@@ -233,4 +252,4 @@ def _fits(pattern: str, value: str) -> bool:
     return "\\uD800" in pattern or re.fullmatch(pattern, value) is not None
 
 
-__all__ = ["ACCOUNT", "EMPTY_FAILURE", "NO_CAPACITY", "NO_PING", "SLOW", "FakeSageMaker", "Fate"]
+__all__ = ["ACCOUNT", "EMPTY_FAILURE", "NO_CAPACITY", "NO_PING", "SLOW", "FakeSageMaker", "Fate", "Fault", "Killed"]

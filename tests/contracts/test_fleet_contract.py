@@ -4,20 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 import pytest
 
-from chalicelib.adapters.sagemaker import SageMakerFleet
-from chalicelib.adapters.sagemaker_clients import Clients
-from chalicelib.adapters.sagemaker_requests import Hosting
-from chalicelib.domain.deployment import Deployment, FleetState, Resources, Running
-from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.deployment import Deployment, FleetState, Running
 from chalicelib.local.fleet.fleet import LocalFleet
 from chalicelib.local.home import Home
+from tests import fakes_sagemaker_world
 from tests.fakes import FakeBucket
-from tests.fakes_pipeline import FakeClock, FakeFleet
-from tests.fakes_sagemaker import NO_PING, FakeSageMaker, Fate
-from tests.fakes_sagemaker_runtime import ServingImage
+from tests.fakes_pipeline import FakeFleet
+from tests.fakes_sagemaker import NO_PING, Fate
+from tests.fakes_sagemaker_world import deployment
 from tests.local.fleet_support import COMMAND, LIVENESS_S, stored, until, write_server
 
 GOOD, BAD, OTHER = "good", "bad", "other"
@@ -59,11 +55,6 @@ class World:
         until(gone, f"{name} to be gone", LIVENESS_S)
 
 
-def deployment(name):
-    ref = VersionRef("digits", name)
-    return Deployment(f"{name}-0123", "digits", ref, f"sha256:{name}", f"digits/{name}/x/", Resources())
-
-
 @pytest.fixture
 def memory():
     fleet = FakeFleet(becomes={BAD: Running(FleetState.FAILED, reason="out of luck")})
@@ -71,19 +62,10 @@ def memory():
 
 
 @pytest.fixture
-def sagemaker(monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    clock = FakeClock()
-    aws = FakeSageMaker(clock, ServingImage(lambda uri: f"sha256:{uri.split('/')[4]}"))
-    aws.fate = lambda config: NO_PING if "-bad-" in config["EndpointConfigName"] else Fate()
-    role = "arn:aws:iam::123456789012:role/models"
-    hosting = Hosting("stack-0123abcd", "store", role, "image:1", "ml.m5.large")
-    with aws.installed():
-        clients = [boto3.client(s, region_name=aws.region) for s in ("sagemaker", "sagemaker-runtime")]
-        scaling = boto3.client("application-autoscaling", region_name=aws.region)
-        fleet = SageMakerFleet(hosting, Clients(*clients, scaling))
-        yield World(fleet, {name: deployment(name) for name in (GOOD, BAD, OTHER)}, lambda: clock.tick(seconds=60))
+def sagemaker():
+    at = fakes_sagemaker_world.world()
+    at.aws.fate = lambda config: NO_PING if "-bad-" in config["EndpointConfigName"] else Fate()
+    return World(at.fleet, {name: deployment(name) for name in (GOOD, BAD, OTHER)}, lambda: at.clock.tick(seconds=60))
 
 
 @pytest.fixture
