@@ -5,7 +5,6 @@ requests come in base64, and answers go out so, which `RawResponse` does whateve
 """
 
 import base64
-import logging
 import math
 import re
 import secrets
@@ -36,7 +35,6 @@ _STATUSES = {
 }  # fmt: skip
 _OF_ENDPOINTS = {429, 502, 503, 504}  # what is said of an endpoint that is there
 _ERROR = 500
-_log = logging.getLogger(__name__)
 _VERBS = {"predict": False, "rawPredict": True}  # and whether the body is left alone
 _SANE_ID = re.compile(r"[!-~]{1,128}")
 _SEGMENT = re.compile(r"(.*):(\w*)")
@@ -105,7 +103,7 @@ def _answered(endpoint: str, *, raw: bool) -> Response:
         return _raw(_Bound.predictor().predict(request))
     except Unanswered as problem:
         if isinstance(problem.__cause__, Exception):
-            _log.warning("no prediction: %s", problem, exc_info=problem.__cause__)
+            routes.log.warning("no prediction: %s", problem, exc_info=problem.__cause__)
         again = {"Retry-After": str(math.ceil(problem.retry_after))} if problem.retry_after else {}
         return _refused(problem.code, str(problem), request, again)
     except Rejected as problem:

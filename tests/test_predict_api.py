@@ -1,6 +1,7 @@
 """Predict through Chalice as API Gateway calls it: who answered, all three routes, bytes, errors, scopes."""
 
 import json
+import logging
 
 import pytest
 
@@ -130,6 +131,18 @@ def test_no_answer_is_said_in_our_form_with_when_to_come_again(caller, world, pr
     assert answer.body["error"]["message"] == str(problem)
     assert answer.headers["x-modeldrop-endpoint"] == "digits"
     assert answer.headers["x-modeldrop-request-id"] == "from-gateway"
+
+
+def test_what_the_cloud_said_is_logged_and_not_told(caller, world, caplog):
+    def act(_):
+        raise NoAnswer("deployment v1 gave no answer: SageMaker says ValidationError") from KeyError("account 1234")
+
+    world.invoker.answers["v1"] = act
+    caller.app.log = logging.getLogger("test_predict_api")
+    assert "1234" not in caller.predict().content.decode()
+    (line,) = caplog.records
+    assert "SageMaker says ValidationError" in line.message
+    assert "1234" in str(line.exc_info[1])
 
 
 @pytest.mark.parametrize("status", [400, 418, 500, 503])

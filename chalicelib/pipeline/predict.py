@@ -2,8 +2,8 @@
 
 From evidence to no more traffic: the failed request's instance counts it and sends `advance:ENDPOINT` at once (at most
 one a second), a queue hands that to the rollout, which takes the canary out of the split in one write, and every
-instance reads the split anew after at most 2 s. So: the time of a queue and of one rollout step, typically under a
-second, and 2 s; what is on its way to the canary then still ends there, and goes to stable if it gets no answer.
+instance reads the split anew after at most 2 s. So: up to 1 s of that pause, the time of a queue and of one function,
+and 2 s; what is on its way to the canary then still ends there, and goes to stable if it gets no answer.
 """
 
 import math

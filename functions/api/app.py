@@ -12,7 +12,8 @@ from chalicelib.telemetry import NAMESPACE, traced
 wiring.settings("api")
 logger = Logger(service="api")
 metrics = Metrics(namespace=NAMESPACE, service="api")
-app = Chalice("modeldrop")
+app = Chalice("modeldrop", configure_logs=False)
+app.log = logger
 app.register_blueprint(api.routes)
 app.register_blueprint(predict_api.routes)
 api.bind(lambda: wiring.ports("api"), beside=predict_api.OPERATIONS)
