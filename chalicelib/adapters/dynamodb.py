@@ -65,7 +65,7 @@ class DynamoRegistry:
         self._clock = clock
         self._lock = threading.Lock()
         self._last = datetime.min.replace(tzinfo=UTC)
-        self._read: dict[tuple[str, str], tuple[int, str]] = {}  # revision and key of spilled records, as last seen
+        self._seen: dict[tuple[str, str], str] = {}  # by kind and id, the spill that a record was last seen to have
 
     # --- records ------------------------------------------------------------------------------------------------
     def get(self, kind: str, id: str) -> Doc | None:  # noqa: A002 - the port's word
@@ -92,17 +92,15 @@ class DynamoRegistry:
         text = self._spills.unpack(row)
         if text is None:
             return None
-        doc = Doc(kind, row["sk"]["S"], int(row["revision"]["N"]), json.loads(text))
-        self._remember(doc, row)
-        return doc
+        self._remember(kind, row["sk"]["S"], row)
+        return Doc(kind, row["sk"]["S"], int(row["revision"]["N"]), json.loads(text))
 
-    def _remember(self, doc: Doc | Write, row: "Row") -> None:
-        """Keep in mind which spill a revision has: who replaces it deletes it."""
-        revision = doc.revision if isinstance(doc, Doc) else doc.expected + 1
+    def _remember(self, kind: str, id: str, row: "Row") -> None:  # noqa: A002
+        """Keep a record's spill in mind: who replaces it deletes it."""
         if "spill" in row:
-            self._read[doc.kind, doc.id] = (revision, row["spill"]["S"])
+            self._seen[kind, id] = row["spill"]["S"]
         else:
-            self._read.pop((doc.kind, doc.id), None)
+            self._seen.pop((kind, id), None)
 
     # --- commits ------------------------------------------------------------------------------------------------
     def commit(self, writes: Sequence[Write], transitions: Sequence[Transition] = ()) -> None:
@@ -114,9 +112,13 @@ class DynamoRegistry:
         """
         bodies = [self._packed(write) for write in writes]
         docs = [self._put_or_delete(write, body) for write, body in zip(writes, bodies, strict=True)]
+        # Named until now at the latest: once the rows are written, these are named no more, and never again.
+        replaced = [self._seen[at] for write in writes if (at := (write.kind, write.id)) in self._seen]
         for told in self._groups(self._told(transitions), alone=not writes):
             self._transact(writes, docs, told)
-        self._forget_replaced(writes, bodies)
+        for write, body in zip(writes, bodies, strict=True):
+            self._remember(write.kind, write.id, body)
+        self._spills.forget(replaced)
 
     def _groups(self, told: "_Told", *, alone: bool) -> "Iterator[_Told]":
         """Yield what is told together: all of it beside writes."""
@@ -166,14 +168,6 @@ class DynamoRegistry:
                 told = {id_: group for id_, group in told.items() if id_ not in repeats}
             else:
                 return
-
-    def _forget_replaced(self, writes: Sequence[Write], bodies: "Sequence[Row]") -> None:
-        replaced = [self._read.get((write.kind, write.id)) for write in writes]
-        for write, body in zip(writes, bodies, strict=True):
-            self._remember(write, body)
-        dead = [old[1] for write, old in zip(writes, replaced, strict=True) if old and old[0] == write.expected]
-        if dead:
-            self._spills.forget(dead)
 
     # --- transitions --------------------------------------------------------------------------------------------
     def timeline(self, *, subject: str = "", rollout: str = "", limit: int = 200) -> Sequence[Transition]:

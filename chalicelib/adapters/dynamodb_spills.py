@@ -71,7 +71,8 @@ class Spills:
     def forget(self, keys: Sequence[str]) -> None:
         """Delete what is no longer named, if that is possible just now: the sweep finds what stays."""
         with suppress(ClientError, BotoCoreError):
-            self.bucket.delete(keys)
+            if keys:
+                self.bucket.delete(keys)
 
     def older_than(self, moment: datetime) -> Sequence[SpillName]:
         old = (SpillName.parse(item.key) for item in self.bucket.list(SPILLS) if item.modified < moment)

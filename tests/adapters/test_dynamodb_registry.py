@@ -117,15 +117,41 @@ def test_a_body_that_is_replaced_between_its_row_and_itself_is_read_anew(client,
 
 
 class Overtaken:
-    """A bucket: before its first read, somebody does something."""
+    """A bucket: before each of its first reads, somebody does something."""
 
-    def __init__(self, bucket, act):
-        self._bucket, self._act = bucket, act
+    def __init__(self, bucket, *acts):
+        self._bucket, self._acts = bucket, [*acts]
 
     def get(self, key):
-        act, self._act = self._act, lambda: None
-        act()
+        if self._acts:
+            self._acts.pop(0)()
         return self._bucket.get(key)
+
+
+def test_a_body_that_is_replaced_at_every_look_is_read_in_the_end(client, bucket, clock):
+    writer = DynamoRegistry(client, "t", bucket, clock)
+    writer.commit([Write("k", "a", 0, LARGE)])
+    replacements = [lambda n=n: writer.commit([Write("k", "a", n, LARGE | {"n": n})]) for n in range(1, 5)]
+    reader = DynamoRegistry(client, "t", Overtaken(bucket, *replacements), clock)
+    assert reader.get("k", "a").body == LARGE | {"n": 4}
+
+
+def test_a_store_that_deletes_nothing_just_now_fails_no_commit(client, bucket, clock):
+    registry = DynamoRegistry(client, "t", Stuck(bucket), clock)
+    registry.commit([Write("k", "a", 0, LARGE)])
+    registry.commit([Write("k", "a", 1, {"n": 1})])
+    assert registry.get("k", "a").body == {"n": 1}
+    assert len(spills(bucket)) == 1
+
+
+class Stuck:
+    """A bucket that deletes nothing."""
+
+    def __init__(self, bucket):
+        self.put, self.get, self.list = bucket.put, bucket.get, bucket.list
+
+    def delete(self, keys):
+        raise ClientError({"Error": {"Code": "SlowDown"}}, "DeleteObjects")
 
 
 def test_a_record_that_is_deleted_between_its_row_and_its_body_is_none(client, bucket, clock):
