@@ -46,6 +46,12 @@ class World:
         return ServingImage(_digest_in_s3)(asked)
 
 
+def moto_config() -> dict[str, Any]:
+    """Return what keeps moto from answering, and counting, what the fake answers: botocore asks every handler."""
+    services = ["sagemaker", "sagemakerruntime", "applicationautoscaling"]
+    return {"core": {"passthrough": {"services": services}}}
+
+
 @contextmanager
 def in_the_fake() -> Iterator[World]:
     """Give a world whose SageMaker is the fake, for as long as it is wanted."""

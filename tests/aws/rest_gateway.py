@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from moto.core import DEFAULT_ACCOUNT_ID
 
@@ -39,16 +39,15 @@ class RestGateway:
     def call(self, method: str, url: str, body: Any = b"", *, key: str = "", headers: Mapping[str, str] = {}) -> Reply:
         """Send a request; `body` is bytes, or what becomes JSON."""
         sent = {**({"Authorization": f"Bearer {key}"} if key else {}), "Content-Type": "application/json", **headers}
+        asked = urlsplit(url)
         try:
-            path, variables = self._route(method, urlsplit(url).path)
-            caller = self._authorized(method, urlsplit(url).path, sent)
+            route = self._route(method, asked.path)
+            caller = self._authorized(method, asked.path, sent)
         except _Refused as refused:
             return self._own(str(refused))
-        event = _event(
-            method, url, path, variables, sent, body if isinstance(body, bytes) else json.dumps(body).encode()
-        )
+        event = _event(method, asked, route, sent) | _body(body)
         event["requestContext"]["authorizer"] = caller
-        answer = self.stack.invoke(self._function(path, method), event)
+        answer = self.stack.invoke(self._function(route[0], method), event)
         text = answer["body"]
         raw = base64.b64decode(text) if answer.get("isBase64Encoded") else text.encode()
         return Reply(answer["statusCode"], raw, {k.lower(): v for k, v in _headers(answer)})
@@ -110,9 +109,15 @@ def _names(statement: Mapping[str, Any], arn: str) -> Iterator[bool]:
         yield fnmatchcase(arn, resource.replace("[", "[[]"))
 
 
-def _event(method: str, url: str, path: str, variables: dict[str, str], headers: Mapping[str, str], body: bytes) -> Any:
-    """Return a REST API event (version 1). Every media type is binary, so a body comes in base64."""
-    split = urlsplit(url)
+def _body(body: Any) -> dict[str, Any]:
+    """Return a body as it arrives: every media type is binary, so it comes in base64."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return {"body": base64.b64encode(raw).decode() if raw else None, "isBase64Encoded": bool(raw)}
+
+
+def _event(method: str, split: SplitResult, route: tuple[str, dict[str, str]], headers: Mapping[str, str]) -> Any:
+    """Return a REST API event (version 1) but for its body."""
+    path, variables = route
     query = dict(parse_qsl(split.query)) or None
     return {
         "resource": path,
@@ -132,8 +137,6 @@ def _event(method: str, url: str, path: str, variables: dict[str, str], headers:
             "requestId": "6f8b2c1e-0000-4000-8000-000000000000",
             "identity": {"sourceIp": "192.0.2.1"},
         },
-        "body": base64.b64encode(body).decode() if body else None,
-        "isBase64Encoded": bool(body),
     }
 
 

@@ -81,6 +81,12 @@ class Context:
         return self._timeout * 1000
 
 
+class _Warm:
+    """Whose functions are warm: the wiring is this process's, and knows one stack."""
+
+    stack: "Stack | None" = None
+
+
 @dataclass
 class Stack:
     """One stack. Make it with `create`, while moto mocks AWS."""
@@ -90,6 +96,9 @@ class Stack:
     now: datetime
     mishaps: Mishaps = field(default_factory=Mishaps)
     failures: list[BaseException] = field(default_factory=list)  # of handlers: their messages came again
+    delivered: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # function, a message's content
+    _clients: dict[str, Any] = field(default_factory=dict)
+    _environments: dict[str, dict[str, str]] = field(default_factory=dict)
     _handlers: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
     @classmethod
@@ -150,7 +159,7 @@ class Stack:
         event = {"version": "0", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
         self.invoke("ReSyncFunction", event)
 
-    def run(self, until: Callable[[], bool], *, most: timedelta = timedelta(hours=6), sync: bool = False) -> None:
+    def run(self, until: Callable[[], bool], *, most: timedelta = timedelta(hours=3), sync: bool = False) -> None:
         """Let time pass, timer after timer (and with `sync`, the re-sync between them), until it is so."""
         end, next_sync = self.now + most, self.now
         while True:
@@ -164,7 +173,32 @@ class Stack:
                 self.schedule()
                 next_sync = self.now + timedelta(minutes=15)
 
-    def invoke(self, function: str, event: Any) -> Any:
+    def delete(self) -> dict[str, Any]:
+        """Ask the teardown as CloudFormation does when the stack is deleted, with no time to wait; return its answer.
+
+        What has to go before it is gone by then: no queue feeds a function any more, and nothing re-syncs.
+        """
+        answer: dict[str, Any] = self.invoke("TeardownFunction", {"RequestType": "Delete"}, seconds=1)
+        return answer
+
+    def listen(self) -> Callable[[], list[dict[str, Any]]]:
+        """Subscribe to the bus as a CI system does; return what gives the events so far, in order."""
+        sqs, events = self.client("sqs"), self.client("events")
+        url = sqs.create_queue(QueueName=f"{self.prefix}-listener")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        pattern = json.dumps({"source": ["modeldrop"]})
+        events.put_rule(Name="listener", EventBusName=self.prefix, EventPattern=pattern)
+        events.put_targets(Rule="listener", EventBusName=self.prefix, Targets=[{"Id": "queue", "Arn": arn}])
+        told: list[dict[str, Any]] = []
+
+        def heard() -> list[dict[str, Any]]:
+            while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+                told.extend(json.loads(message["Body"]) for message in messages)
+            return told
+
+        return heard
+
+    def invoke(self, function: str, event: Any, *, seconds: int = 0) -> Any:
         """Call a function's handler in its environment; what it raises is kept in `failures` and raised.
 
         A call takes a while: a clock that stood still would let a wait of less than a second last for ever.
@@ -172,18 +206,25 @@ class Stack:
         self.now += _CALL
         with self._running(function) as handler:
             try:
-                return handler(event, Context(self.physical(function), self._timeout(function)))
+                return handler(event, Context(self.physical(function), seconds or self._timeout(function)))
             except Exception as error:
                 self.failures.append(error)
                 raise
 
     def cold_start(self) -> None:
-        """Forget every warm function: the next call imports its handler anew."""
+        """Forget every warm function: the next call imports its handler anew, and makes its clients."""
         self._handlers.clear()
+        for kept in vars(wiring).values():
+            if hasattr(kept, "cache_clear"):
+                kept.cache_clear()
+        _Warm.stack = self
 
     # --- what it is made of -------------------------------------------------------------------------------------------
     def client(self, service: str) -> Any:
-        return boto3.client(service, region_name=REGION)
+        """Return a client of the test's own; the functions make theirs."""
+        if service not in self._clients:
+            self._clients[service] = boto3.client(service, region_name=REGION)
+        return self._clients[service]
 
     def resolve(self, value: Any) -> Any:
         """Return a value of the template with its intrinsic functions resolved."""
@@ -194,8 +235,11 @@ class Stack:
 
     def environment(self, function: str) -> dict[str, str]:
         """Return the variables that the template gives a function, as the stack resolved them."""
-        told = self.client("lambda").get_function_configuration(FunctionName=self.physical(function))
-        return {key: str(value) for key, value in told["Environment"]["Variables"].items()}  # moto keeps numbers
+        if function not in self._environments:
+            told = self.client("lambda").get_function_configuration(FunctionName=self.physical(function))
+            said = told["Environment"]["Variables"]
+            self._environments[function] = {key: str(value) for key, value in said.items()}  # moto keeps numbers
+        return self._environments[function]
 
     @property
     def prefix(self) -> str:
@@ -295,6 +339,7 @@ class Stack:
 
     def _feed(self, mapped: Mapped, messages: Sequence[dict[str, Any]]) -> None:
         event = {"Records": [_record(mapped, message) for message in messages]}
+        self.delivered.extend((mapped.function, json.loads(message["Body"])) for message in messages)
         failed = {message["MessageId"] for message in messages}
         try:
             answer = self.invoke(mapped.function, event)
@@ -342,9 +387,9 @@ class Stack:
             os.environ.update(before)
 
     def _handler(self, function: str) -> Callable[..., Any]:
+        if _Warm.stack is not self:
+            self.cold_start()
         if function not in self._handlers:
-            wiring.settings.cache_clear()
-            wiring.ports.cache_clear()
             self._handlers[function] = _imported(self.code_of(function))
         return self._handlers[function]
 
