@@ -114,17 +114,11 @@ class DynamoRegistry:
         docs = [self._put_or_delete(write, body) for write, body in zip(writes, bodies, strict=True)]
         # Named until now at the latest: once the rows are written, these are named no more, and never again.
         replaced = [self._seen[at] for write in writes if (at := (write.kind, write.id)) in self._seen]
-        for told in self._groups(self._told(transitions), alone=not writes):
+        for told in _groups(self._told(transitions), alone=not writes):
             self._transact(writes, docs, told)
         for write, body in zip(writes, bodies, strict=True):
             self._remember(write.kind, write.id, body)
         self._spills.forget(replaced)
-
-    def _groups(self, told: "_Told", *, alone: bool) -> "Iterator[_Told]":
-        """Yield what is told together: all of it beside writes."""
-        ids = [*told]
-        for start in range(0, len(ids), _TOGETHER) if alone else (0,):
-            yield {id_: told[id_] for id_ in (ids[start : start + _TOGETHER] if alone else ids)}
 
     def _packed(self, write: Write) -> "Row":
         if write.body is None:
@@ -217,6 +211,15 @@ class DynamoRegistry:
         return rows(self._client, self._table, partition, prefix=prefix)
 
 
+def _groups(told: "_Told", *, alone: bool) -> "Sequence[_Told]":
+    """Return what is told in one transaction each: beside writes it is all one."""
+    if not alone:
+        return [told]
+    ids = [*told]
+    starts = range(0, len(ids), _TOGETHER)
+    return [{id_: told[id_] for id_ in ids[start : start + _TOGETHER]} for start in starts]
+
+
 def _repeats(error: ClientError, writes: Sequence[Write], told: "_Told") -> set[str]:
     """Return which transitions were told before, if that is all that cancelled the transaction; raises Conflict."""
     if code_of(error) != "TransactionCanceledException":
@@ -229,7 +232,7 @@ def _repeats(error: ClientError, writes: Sequence[Write], told: "_Told") -> set[
     if _CLASHED in codes:
         raise Conflict("another commit was at the same records at the same moment") from error
     owners = [id_ for id_, group in told.items() for _ in group]
-    failed = {id_ for id_, code in zip(owners, codes[len(writes) :], strict=True) if code == _FAILED}
+    failed = {id_ for id_, code in zip(owners, codes[len(writes) :], strict=False) if code == _FAILED}
     if not failed or {*codes} - {"None", _FAILED}:
         raise error  # throttled, or refused for what it holds: the reasons say
     return failed

@@ -100,7 +100,10 @@ class Metrics(Protocol):
     """What the gateway counted."""
 
     def traffic(self, deployment_id: str, since: datetime) -> Traffic:
-        """Return what was counted for a deployment since then (to the second)."""
+        """Return what was counted for a deployment since then: all but what came in the first ten seconds at most.
+
+        Nothing counts that came more than a tenth of a second before.
+        """
         ...
 
 
