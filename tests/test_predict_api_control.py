@@ -10,11 +10,15 @@ import pytest
 from aws_lambda_powertools import Metrics
 from chalice import Chalice
 from chalice.local import LocalChalice
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from chalicelib import api, predict_api
 from chalicelib.pipeline.predict import SPLIT_TTL
 from tests.predict_world import GatewayCaller, PredictWorld, reply
 
+NUMBERS = st.one_of(st.none(), st.integers(), st.floats(), st.just(10**400))
+ANY_JSON = st.one_of(NUMBERS, NUMBERS.map(lambda rate: {"per_second": rate}), st.lists(NUMBERS, max_size=2))
 SAMPLES = Path(__file__).parents[1] / "events"
 
 
@@ -62,6 +66,14 @@ def test_a_rate_that_is_none_is_refused_with_the_field(admin, body):
     assert (answer.status, answer.code) == (400, "bad_request")
     assert answer.body["error"]["where"]
     assert shown(admin) is None
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.binary(max_size=40), ANY_JSON.map(json.dumps).map(str.encode)))
+def test_whatever_is_sent_as_a_rate_is_a_rate_or_a_mistake_of_the_senders(admin, body):
+    answer = set_rate(admin, body)
+    assert answer.status in (200, 400)
+    assert admin.predict().status in (200, 429)
 
 
 def test_only_an_admin_sets_rates(world):
