@@ -70,9 +70,11 @@ REQUESTS = {
     "api-list-endpoints": 200,
     "api-show-version": 200,
     "api-start-rollout": 409,
+    "api-make-first-key": 201,
     "api-predict": None,
     "api-raw-predict": None,
 }
+BY_HAND = "api-make-first-key"  # an operator's, as short as the function lets it be
 MODELS = {
     **dict.fromkeys(BATCHES, models.SqsModel),
     "authorizer-token": models.ApiGatewayAuthorizerToken,
@@ -136,7 +138,7 @@ def test_our_endpoint_has_the_name_and_the_tags_that_the_fleet_gives(story, told
         assert set(OURS.tags) == set(deployment_tags(OURS.tags[STACK], deployment))
 
 
-@pytest.mark.parametrize("name", REQUESTS)
+@pytest.mark.parametrize("name", sorted({*REQUESTS} - {BY_HAND}))
 def test_a_request_has_the_shape_that_api_gateway_gives_it(name):
     context = SAMPLES[name]["requestContext"]
     # Of what an authorizer says, only plain values reach a function; Powertools' model knows Cognito's lists instead.

@@ -1,6 +1,6 @@
 """The S3 that `push` and `validate s3://` talk to: this home's store by its uploader's key, or any other as AWS has it.
 
-The only module of the command line that knows boto3.
+The only module of the command line that knows S3.
 """
 
 from collections.abc import Iterator, Mapping
