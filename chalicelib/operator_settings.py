@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
@@ -16,6 +15,7 @@ from chalicelib.domain.errors import Rejected
 from chalicelib.domain.limits import Limits
 from chalicelib.domain.policy import NO_POLICY, Action, Policy
 
+_NOTHING = ("", "{}")
 _VALIDATION = "validation"
 _DEFAULTS = Limits()
 _SETTABLE = tuple(f.name for f in fields(Limits) if f.name != "tolerated")  # that one follows from the policy
@@ -33,6 +33,10 @@ class OperatorSettings:
 
 def parse_operator_settings(text: str) -> OperatorSettings:
     """Return what a text sets; raises Rejected, naming the field."""
+    if text.strip() in _NOTHING:
+        return OperatorSettings()
+    import yaml  # noqa: PLC0415  # a function on AWS whose operator sets nothing needn't load it
+
     try:
         given = _mapping(yaml.safe_load(text), "the document")
         validation = _mapping(given.pop(_VALIDATION, None), _VALIDATION)

@@ -93,7 +93,8 @@ T = TypeVar("T", Plan, Thresholds, Resources)
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    # Built when a wish is first read: every function imports this, few read one.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class ThresholdWishes(_Strict):
@@ -117,7 +118,7 @@ class Wishes(_Strict):
     on_inconclusive: Annotated[OnInconclusive, Field(strict=False)] | None = None
     start_timeout: Duration | None = None
     keep_warm: Duration | None = None
-    thresholds: ThresholdWishes = ThresholdWishes()
+    thresholds: ThresholdWishes = Field(default_factory=ThresholdWishes)
     replicas: Positive | None = None
     min: Positive | None = None
     max: Positive | None = None
