@@ -1,6 +1,8 @@
 """Run as a program: export SavedModels whose ops stand in every position, each into a folder of its own below argv[1].
 
-Those below bad/ may not be served. Also writes ops.json: TensorFlow's ops with the names of their texts.
+Those below bad/ may not be served. Also writes ops.json: TensorFlow's ops with the names of their texts, and with the
+attribute that says how long each of their outputs is, or "" for one; and outputs.json: of each graph that may be
+served, how many outputs its nodes have.
 """
 
 import json
@@ -13,6 +15,7 @@ import tensorflow as tf
 from tensorflow.core.framework import op_def_pb2, types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.client import pywrap_tf_session
+from tensorflow.python.framework import function
 
 V1 = tf.compat.v1
 OUT = Path(sys.argv[1])
@@ -108,7 +111,50 @@ def worded(weights):
     return {"text": text}, {"y": table().lookup(text)}
 
 
+@tf.function
+def two_parts(x):
+    return x + 1.0, x - 1.0
+
+
+@function.Defun(tf.float32)
+def two_parts_of_tf1(x):
+    return x + 1.0, x - 1.0
+
+
+@tf.function(input_signature=[tf.TensorSpec([2, 4]), tf.TensorSpec([2, 4])])
+def less(x, y):
+    return tf.reduce_sum(x) < 1.0
+
+
+@tf.function(input_signature=[tf.TensorSpec([2, 4]), tf.TensorSpec([2, 4])])
+def more(x, y):
+    return x + 1.0, y
+
+
+def many_outputs(_weights):
+    """Serve outputs of nodes as they are, which TF2 never does: all that it serves are those of one call."""
+    x, text = V1.placeholder(tf.float32, [2, 4], name="x"), V1.placeholder(tf.string, [None], name="text")
+    kinds = {"a": tf.io.FixedLenFeature([1], tf.float32), "b": tf.io.VarLenFeature(tf.int64)}
+    row, scores = tf.reshape(x, [-1]), tf.zeros([3, 1, 4])
+    decoded = tf.raw_ops.CTCBeamSearchDecoder(inputs=scores, sequence_length=[3], beam_width=2, top_paths=2)
+    parts = [
+        *(*tf.split(x, 4, axis=1), *tf.split(x, [1, 3], axis=1), *tf.unstack(x), *tf.shape_n([x, row])),
+        *(*tf.unique(row), *tf.unique_with_counts(row), *tf.math.top_k(x, 2), *tf.nn.moments(x, [0])),
+        *tf.dynamic_partition(row, tf.cast(row, tf.int32), 3),
+        *tf.raw_ops.Switch(data=x, pred=True),
+        *tf.raw_ops.Merge(inputs=[x, x]),
+        *tf.raw_ops.IdentityN(input=[x, row]),
+        *decoded.log_probability.op.outputs,
+        *tf.raw_ops.StatelessWhile(input=[x, x], cond=less.get_concrete_function(), body=more.get_concrete_function()),
+        *(*two_parts(x), *two_parts_of_tf1(x)),
+        *V1.data.make_one_shot_iterator(tf.data.Dataset.from_tensors((1, 2.0))).get_next(),
+        *V1.io.parse_example(text, kinds)["b"].indices.op.outputs,
+    ]
+    return {"x": x, "text": text}, {str(number): part for number, part in enumerate(parts)}
+
+
 def tf1_exports():
+    tf1("tf1_many_outputs", many_outputs)
     tf1("tf1_saver_beside", dense, beside=True)
     tf1("tf1_sharded_beside", dense, beside="sharded")
     tf1("tf1_references", dense, references=True)
@@ -332,7 +378,19 @@ def ops():
         + [a.name for a in op.attr if "string" in a.type]
         for op in known.op
     }
-    (OUT / "ops.json").write_text(json.dumps({"version": tf.__version__, "ops": texts}))
+    outputs = {op.name: [a.number_attr or a.type_list_attr for a in op.output_arg] for op in known.op}
+    (OUT / "ops.json").write_text(json.dumps({"version": tf.__version__, "ops": texts, "outputs": outputs}))
+
+
+def outputs():
+    """Write how many outputs TensorFlow gives the nodes of each graph."""
+    counts = {}
+    for file in OUT.glob("*/saved_model.pb"):
+        model, graph = saved_model_pb2.SavedModel.FromString(file.read_bytes()), tf.Graph()
+        with graph.as_default():
+            tf.graph_util.import_graph_def(model.meta_graphs[0].graph_def, name="")
+        counts[file.parent.name] = {op.name: len(op.outputs) for op in graph.get_operations()}
+    (OUT / "outputs.json").write_text(json.dumps(counts))
 
 
 WORDS.write_text("one\ntwo\n")
@@ -340,6 +398,7 @@ ops()
 keras_exports()
 module_exports()
 tf1_exports()
+outputs()
 bad_exports()
 edited("unreachable", "strings", unreachable)
 for change in (

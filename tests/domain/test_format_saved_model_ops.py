@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tracemalloc
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,13 +14,26 @@ import pytest
 
 from chalicelib.domain.findings import Verdict
 from chalicelib.domain.formats import saved_model_pb
-from chalicelib.domain.formats.graph_op_names import OPS, TENSORFLOW
+from chalicelib.domain.formats.graph_op_names import OPS, OUTPUTS, TENSORFLOW
 from chalicelib.domain.formats.graph_pb import Graph, Room, read_graph
 from chalicelib.domain.formats.guarded_ops import BY_TEXT, FORBIDDEN, FREE, TABLES
 from chalicelib.domain.protobuf import Malformed, Wire
 from tests.conftest import _kept
 from tests.domain.uploads import codes, folder, judged
-from tests.validation.byhand import X, Y, function, message, meta_graph, node, number, pair, saved_model, varint
+from tests.validation.byhand import (
+    X,
+    Y,
+    function,
+    message,
+    meta_graph,
+    node,
+    number,
+    pair,
+    saved_model,
+    signature,
+    tensor_info,
+    varint,
+)
 
 SCRIPT = Path(__file__).with_name("export_graphs.py")
 GOOD = [
@@ -39,6 +53,7 @@ GOOD = [
     "two_tables",
     "mutable_table",
     "saved_again",
+    "tf1_many_outputs",
     "tf1_saver_beside",
     "tf1_sharded_beside",
     "tf1_references",
@@ -267,9 +282,68 @@ def test_a_signature_names_tensors_that_the_graph_has(graphs, part):
     assert part in report.findings[0].where
 
 
+def read(folder):
+    return saved_model_pb.read_saved_model([(folder / "saved_model.pb").read_bytes()])[0]
+
+
+def test_a_node_has_as_many_outputs_as_tensorflow_gives_it(graphs):
+    for name, counts in json.loads((graphs / "outputs.json").read_text()).items():
+        graph = read(graphs / name).graph
+        functions = {f.name: f.outputs for f in graph.functions}
+        told = {n.name: functions[n.op] if n.outputs is None else n.outputs for n in graph.nodes.values()}
+        assert told == counts, name
+
+
+def test_an_output_past_those_of_its_node_is_missing(graphs):
+    files, tried = folder(graphs / "tf1_many_outputs"), set()
+    names = [t.name for t in read(graphs / "tf1_many_outputs").signatures["serving_default"].outputs.values()]
+    for name in names:
+        node, _, number = name.partition(":")
+        past = f"{node}:{int(number) + 1}"
+        if past not in names:
+            tried.add(node.partition("_")[0])
+            changed = files["saved_model.pb"].replace(name.encode(), past.encode())
+            report = judged(files | {"saved_model.pb": changed})
+            assert (codes(report), report.verdict) == (["missing_tensor"], Verdict.REJECT), past
+            assert past in report.findings[0].message
+    assert tried >= {"split", "UniqueWithCounts", "TopKV2", "PartitionedCall", "two", "IteratorGetNext"}
+
+
+@pytest.mark.parametrize(
+    ("attrs", "outputs"),
+    [
+        ({"Tout": message(1, message(6, b"\1\7"))}, 2),
+        ({"Tout": message(1, number(6, 1), number(6, 1), number(6, 7))}, 3),
+        ({"Tout": message(1)}, 0),
+        ({}, None),
+    ],
+)
+def test_a_call_has_as_many_outputs_as_its_list_of_types(attrs, outputs):
+    called = function("f", node("n", "NoOp"))
+    for n in range(4):
+        nodes = (X, node("y", "StatefulPartitionedCall", attrs={"f": message(10, message(1, "f"))} | attrs))
+        named = {"serving_default": signature({"x": tensor_info("x:0")}, {"y": tensor_info(f"y:{n}")})}
+        pb = saved_model(meta_graph(nodes=nodes, functions=[called], signatures=named))
+        is_there = outputs is None or n < outputs
+        assert codes(judged({"saved_model.pb": pb})) == ["missing_tensor"] * (not is_there)
+
+
+@pytest.mark.parametrize(("lists", "missing"), [((), True), (message(5, "N"), False), (message(6, "T"), False)])
+def test_a_function_with_a_list_among_its_outputs_may_have_any_number(lists, missing):
+    opdef = message(1, "f") + message(3, message(1, "out"), *([lists] if lists else []))
+    named = {"serving_default": signature({"x": tensor_info("x:0")}, {"y": tensor_info("y:1")})}
+    pb = saved_model(meta_graph(nodes=(X, node("y", "f")), functions=[message(1, opdef)], signatures=named))
+    assert codes(judged({"saved_model.pb": pb})) == ["missing_tensor"] * missing
+
+
+@pytest.mark.parametrize("name", ["y", "^y", "^y:0", "y:", "y:x", "y:-1", "y:1", "y:0:0", "y:" + "9" * 5000, ""])
+def test_a_tensor_is_a_node_and_the_number_of_its_output(name):
+    named = {"serving_default": signature({"x": tensor_info("x:0")}, {"y": tensor_info(name)})}
+    assert codes(judged({"saved_model.pb": saved_model(meta_graph(signatures=named))})) == ["missing_tensor"]
+
+
 def test_a_sparse_input_is_the_tensors_of_which_it_is_made(graphs):
-    graph = saved_model_pb.read_saved_model([(graphs / "tf1_sparse" / "saved_model.pb").read_bytes()])[0]
-    assert len(graph.signatures["serving_default"].inputs["x"].names) == 3
+    assert len(read(graphs / "tf1_sparse").signatures["serving_default"].inputs["x"].names) == 3
 
 
 def test_a_field_number_past_32_bits_is_malformed():
@@ -314,6 +388,22 @@ def test_the_names_are_those_of_the_installed_tensorflow(graphs):
     if known["version"] == TENSORFLOW:
         assert {op for op in known["ops"] if not op.startswith(("_Mkl", "__Mkl"))} == OPS
     assert FORBIDDEN.keys() | BY_TEXT.keys() <= OPS
+
+
+def test_the_numbers_of_outputs_are_those_of_the_installed_tensorflow(graphs):
+    known = json.loads((graphs / "ops.json").read_text())
+    if known["version"] == TENSORFLOW:
+        terms = {op: Counter(known["outputs"][op]) for op in OPS}
+        assert {op: added(OUTPUTS.get(op, "1")) for op in OPS} == terms
+
+
+def added(outputs):
+    """Return how often each attribute is added, and "" for what is added without one."""
+    found = Counter()
+    for term in outputs.split("+"):
+        times, _, what = term.rpartition("*")
+        found += Counter({"": int(what)}) if what.isdigit() else Counter({what: int(times or 1)})
+    return found
 
 
 def test_no_free_op_takes_the_name_of_a_file_or_a_place(graphs):

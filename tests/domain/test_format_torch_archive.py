@@ -107,6 +107,9 @@ def test_any_other_handler_is_rejected(handler):
         "class A:\n def handle(self, d, c): ...\nA.initialize = print",
         "class A(object, Base): ...",
         "import re\nx = re.compile('\\d')\ndef handle(d, c): ...",
+        "@waits\nasync def handle(d, c): ...",
+        "async def handle(d, c): ...\ndef handle(d, c): ...",
+        "class A(Base):\n async def preprocess(self, d): ...",
     ],
 )
 def test_a_module_is_a_handler_when_torchserve_would_find_one(source):
@@ -123,6 +126,9 @@ def test_a_module_is_a_handler_when_torchserve_would_find_one(source):
         ("class A(B): ...\nclass C(B): ...", "its classes: A, C"),
         ("def outer():\n def handle(d, c): ...", "its classes: none"),
         ("handle: int", "its classes: none"),
+        ("async def handle(d, c): ...", "'handle' is async"),
+        ("class A(Base):\n async def handle(self, d, c): ...", "'A.handle' is async"),
+        ("class A:\n def handle(self, d, c): ...\n async def initialize(self, c): ...", "'A.initialize' is async"),
         ("print handle", "line 1"),
         ("(" * 5000, "doesn't parse"),
         ("-" * 500_000 + "1", "doesn't parse"),

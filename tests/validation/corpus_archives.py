@@ -253,6 +253,7 @@ BAD: dict[str, Case] = {
     "a handler whose class isn't initialized": bad({MAR: mar(HANDLES)}, "no_initialize"),
     "a handler of TorchServe's that isn't served": bad({MAR: mar(handler="vllm_handler")}, "no_handler"),
     "a handler of TorchServe's that has ended": bad({MAR: mar(handler="text_classifier")}, "no_handler"),
+    "a handler that is async": bad({MAR: mar(b"async def handle(data, context): ...")}, "bad_handler"),
     "a handler whose class doesn't handle": bad({MAR: mar(b"class A: ...")}, "bad_handler"),
     "a configuration with a key twice": bad(
         {MAR: mar(configFile="c.yaml", extra={"c.yaml": b"a: 1\na: 2"})}, "bad_model_config"

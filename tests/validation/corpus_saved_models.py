@@ -31,7 +31,10 @@ PB, INDEX, SHARD = "saved_model.pb", "variables/variables.index", "variables/var
 # A saver, so that variables are expected, and the nodes that it names.
 SAVES = message(3, message(1, "save/file:0") + message(2, "save/file:0") + message(3, "save/restore"))
 SAVER = (text_constant("save/file", "variables"), node("save/restore", "NoOp"))
-MORE = ("images", "sequences", "attention", "text", "loops", "examples", "base64", "randoms", "prints", "many_shards")
+MORE = (
+    *("images", "sequences", "attention", "text", "loops", "examples", "base64", "randoms", "prints", "many_shards"),
+    *("many_outputs", "tf1_many_outputs"),
+)
 REAL = ("keras", "no_variables", "vocabulary", "tf1", "tf1_no_variables", "gpu_tag", "train_and_serve", "sharded")
 
 
@@ -167,6 +170,7 @@ CASES |= {
     "an op that TensorFlow doesn't have": bad(pb(meta_graph(nodes=[X, Y, node("z", "Exfiltrate")])), "unknown_op"),
     "an input that no node gives": bad(pb(meta_graph(nodes=[Y])), "missing_tensor"),
     "an output that no node gives": bad(pb(meta_graph(nodes=[X])), "missing_tensor"),
+    "an output past those of its node": bad(pb(meta_graph(nodes=[X, node("y", "NoOp")])), "missing_tensor"),
     "a shard of another count": bad(
         lambda b: folder(b.saved_models / "keras") | {"variables/variables.data-00000-of-00002": b"x"}, "stray_shard"
     ),

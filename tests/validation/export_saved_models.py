@@ -36,6 +36,31 @@ def sharded():
     tf.saved_model.save(model, OUT / "many_shards", signatures={"serving_default": served}, options=options)
 
 
+def several(x):
+    left, right = tf.split(x, [1, 2], axis=1)
+    values, where, counts = tf.unique_with_counts(x[:, 0])
+    best, places = tf.math.top_k(x, 2)
+    return {
+        "left": left,
+        "right": right,
+        "values": values,
+        "where": where,
+        "counts": counts,
+        "best": best,
+        "places": places,
+    }
+
+
+def many_outputs():
+    """Export several outputs: TF2 serves those of one call, TF1 those of the nodes themselves."""
+    module = tf.Module()
+    module.served = tf.function(several, input_signature=[NUMBERS])
+    tf.saved_model.save(module, OUT / "many_outputs", signatures={"serving_default": module.served})
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        x = tf.compat.v1.placeholder(tf.float32, [None, 3], name="x")
+        tf.compat.v1.saved_model.simple_save(session, str(OUT / "tf1_many_outputs"), {"x": x}, several(x))
+
+
 def loop(x):
     return tf.while_loop(lambda n, _: n < 3, lambda n, v: (n + 1, tf.cond(n > 1, lambda: v * 2, lambda: v)), (0, x))[1]
 
@@ -66,6 +91,7 @@ serving("base64", TEXT, lambda t: tf.map_fn(lambda b: tf.strings.length(tf.io.de
 serving("randoms", NUMBERS, lambda x: x + tf.random.normal(tf.shape(x)) + tf.random.stateless_uniform([3], [1, 2]))
 serving("prints", NUMBERS, lambda x: (tf.print("served", tf.shape(x)), x)[1])
 sharded()
+many_outputs()
 
 serving("reads_a_file", TEXT, lambda t: tf.map_fn(tf.io.read_file, t))
 serving("writes_a_file", NUMBERS, lambda x: x, hidden=lambda x: (tf.io.write_file("/tmp/x", "x"), x)[1])

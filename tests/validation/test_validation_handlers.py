@@ -51,6 +51,40 @@ def test_torchserve_loads_what_is_accepted_and_fails_on_what_isnt(tmp_path):
         assert is_accepted is (not said) is (not expected), source
 
 
+# What real TorchServe's service answers to a request, as its wire has it; it takes anything for its metrics.
+ANSWERS = """\
+import sys
+from unittest.mock import MagicMock
+from ts.model_loader import TsModelLoader
+
+sys.path.insert(0, sys.argv[1])
+for name in sys.argv[2:]:
+    service = TsModelLoader().load("model", sys.argv[1], name, None, 1, metrics_cache=MagicMock())
+    service.set_cl_socket(None)
+    data = {"name": "data", "value": b"x", "contentType": "text/plain"}
+    print(bytes(service.predict([{"requestId": b"1", "parameters": [data]}])))
+"""
+METHOD = "\n    async def handle(self, data, context): return data"
+WAITS = "import asyncio\ndef waits(f): return lambda *a: asyncio.run(f(*a))\n@waits\n"
+ANSWERED = {
+    "def handle(data, context): return ['x']": True,
+    WAITS + "async def handle(data, context): return ['x']": True,
+    "async def handle(data, context): return data": False,
+    f"class A:\n    def initialize(self, context): ...{METHOD}": False,
+}
+
+
+def test_torchserve_answers_nothing_where_it_would_have_to_await(tmp_path):
+    for number, source in enumerate(ANSWERED):
+        (tmp_path / f"h{number}.py").write_text(source)
+    program = [sys.executable, "-c", ANSWERS, tmp_path, *(f"h{number}" for number in range(len(ANSWERED)))]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    for (source, is_answered), answer in zip(ANSWERED.items(), done.stdout.splitlines(), strict=True):
+        assert ("Prediction success" in answer) is is_answered, (source, answer)
+        assert ("Invalid model predict output" in answer) is not is_answered
+        assert (handler_finding("h.py", source.encode(), "handle") is None) is is_answered
+
+
 def archivers_own():
     """Return the names of handlers that the archiver knows; importing it leaves a file open."""
     source = Path(find_spec("model_archiver").origin).with_name("model_packaging_utils.py").read_text()

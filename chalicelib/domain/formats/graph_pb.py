@@ -8,8 +8,9 @@ its calls, each with the arguments of the function that its inputs are.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from chalicelib.domain.formats.graph_op_names import OPS, OUTPUTS
 from chalicelib.domain.formats.guarded_ops import FREE
-from chalicelib.domain.protobuf import LENGTH, Field, Malformed, Wire, text_of
+from chalicelib.domain.protobuf import LENGTH, VARINT, Field, Malformed, Wire, signed, text_of
 
 _CARRIERS = frozenset({"Identity", "ReadVariableOp"})  # hand on their first input
 _PASSING = _CARRIERS | {"VarHandleOp"}  # held while their function is read
@@ -23,6 +24,7 @@ _NODE_COST = 300  # bytes that holding a node takes beside its text
 _INPUT_COST = 16
 _FUNCTION_COST = 1000
 _MANY = 100_000  # inputs of one node, its attributes, or functions that they name
+_GOES_ON = bytes(range(0x80, 0x100))  # the bytes of a varint before its last
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Node:
     calls: tuple[str, ...] = ()  # functions that its attributes name
     texts: tuple[tuple[str, str], ...] = ()  # its attributes that are texts, where the op is not free
     is_blank: bool = False  # a constant that is an empty text
+    outputs: int | None = None  # None where it isn't known
 
     @property
     def is_call(self) -> bool:
@@ -58,6 +61,7 @@ class Function:
     mentions: tuple[str, ...] = ()  # functions that its own attributes name
     variables: frozenset[str] = frozenset()  # the shared names of variables that it makes
     replaces: bool = False  # TensorFlow may put it in another function's place
+    outputs: int | None = None  # None where it isn't known
 
 
 @dataclass
@@ -118,6 +122,7 @@ def _library(wire: Wire, message: Field, graph: Graph, room: Room) -> None:
 def _function(wire: Wire, message: Field, room: Room) -> Function:
     name = ""
     arguments: list[str] = []
+    outputs: int | None = 0
     nodes: dict[str, Node] = {}
     attributes: list[_Said] = []
     used = room.used
@@ -125,7 +130,7 @@ def _function(wire: Wire, message: Field, room: Room) -> Function:
         _bounded(len(arguments) + len(attributes))
         match f.number:
             case 1:
-                name, arguments = _signature(wire, f, name, arguments)
+                name, arguments, outputs = _signature(wire, f, name, arguments)
             case 3:
                 node = _node(wire, f, _INPUTS)
                 if node.op not in FREE or node.calls or node.is_blank or node.op in _PASSING:
@@ -140,6 +145,7 @@ def _function(wire: Wire, message: Field, room: Room) -> Function:
         mentions=tuple(called for said in attributes for called in said.calls),
         variables=frozenset(shared_name(n) for n in nodes.values() if n.op == "VarHandleOp"),
         replaces=any(said.key == "api_implements" for said in attributes),
+        outputs=outputs,
     )
 
 
@@ -164,13 +170,19 @@ def carried(name: str, nodes: Mapping[str, Node]) -> str:
     return name
 
 
-def _signature(wire: Wire, message: Field, name: str, arguments: list[str]) -> tuple[str, list[str]]:
+def _signature(wire: Wire, message: Field, name: str, arguments: list[str]) -> tuple[str, list[str], int | None]:
+    """Read a function's OpDef: its name, its arguments, and how many outputs it has if none of them is a list."""
+    outputs, lists = 0, False
     for f in wire.inside(message):
-        if f.number == 1:
-            name = text_of(wire.take(f))
-        elif f.number == 2:  # noqa: PLR2004
-            arguments = [*arguments, *(text_of(wire.take(g)) for g in wire.inside(f) if g.number == 1)]
-    return name, arguments
+        match f.number:
+            case 1:
+                name = text_of(wire.take(f))
+            case 2:
+                arguments = [*arguments, *(text_of(wire.take(g)) for g in wire.inside(f) if g.number == 1)]
+            case 3:
+                outputs += 1
+                lists = lists or any(g.number in (5, 6) and g.value > 0 for g in wire.inside(f))
+    return name, arguments, None if lists else outputs
 
 
 def _node(wire: Wire, message: Field, inputs_limit: int | None = None) -> Node:
@@ -191,7 +203,22 @@ def _node(wire: Wire, message: Field, inputs_limit: int | None = None) -> Node:
     keeps = op not in FREE or op == "VarHandleOp"
     texts = tuple((s.key, s.text) for s in said if s.text) if keeps else ()
     blank = op == "Const" and [t for s in said for t in s.tensors] == [True]  # two would be merged
-    return Node(name, op, tuple(inputs[:inputs_limit]), tuple(c for s in said for c in s.calls), texts, blank)
+    calls = tuple(c for s in said for c in s.calls)
+    return Node(name, op, tuple(inputs[:inputs_limit]), calls, texts, blank, _outputs(op, said))
+
+
+def _outputs(op: str, said: list["_Said"]) -> int | None:
+    """Return how many outputs an op has; None where it is a function, or where an attribute keeps to its default."""
+    if op not in OUTPUTS:
+        return 1 if op in OPS else None
+    total, counts = 0, {s.key: s.count for s in said}
+    for term in OUTPUTS[op].split("+"):
+        times, _, what = term.rpartition("*")
+        count = int(what) if what.isdigit() else counts.get(what)
+        if count is None:
+            return None
+        total += int(times or 1) * count
+    return total
 
 
 def _bounded(count: int) -> None:
@@ -212,6 +239,7 @@ class _Said:
     text: str = ""
     calls: list[str] = field(default_factory=list)
     tensors: list[bool] = field(default_factory=list)  # of each constant that it holds, whether it is an empty text
+    count: int | None = None  # the number that it is, or how many types it lists
 
 
 def _attribute(wire: Wire, message: Field) -> _Said:
@@ -225,7 +253,7 @@ def _attribute(wire: Wire, message: Field) -> _Said:
 
 
 def _value(wire: Wire, message: Field, said: _Said, depth: int) -> None:
-    """Read an AttrValue: its text, and every function that it names, also one that is an attribute of another."""
+    """Read an AttrValue: its text or count, and every function that it names, also one that is another's attribute."""
     for f in wire.inside(message):
         match f.number:
             case 2 if f.wire == LENGTH:
@@ -233,11 +261,23 @@ def _value(wire: Wire, message: Field, said: _Said, depth: int) -> None:
             case 8 if f.wire == LENGTH:
                 _bounded(len(said.tensors))
                 said.tensors.append(f.value <= _BLANK and _is_blank(wire.take(f)))
+            case 3 if f.wire == VARINT:
+                said.count = signed(f.value)
             case 10:
                 _named(wire, f, said, depth)
             case 1:
-                for g in _only(wire, f, 9):
-                    _named(wire, g, said, depth)
+                said.count = said.count or 0
+                for g in wire.inside(f):
+                    said.count += _types(wire, g)
+                    if g.number == 9:  # noqa: PLR2004
+                        _named(wire, g, said, depth)
+
+
+def _types(wire: Wire, f: Field) -> int:
+    """Return how many types a field of a list holds, which may be packed."""
+    if f.number != 6:  # noqa: PLR2004
+        return 0
+    return len(wire.take(f).translate(None, _GOES_ON)) if f.wire == LENGTH else 1
 
 
 def _is_blank(tensor: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from chalicelib.domain.findings import Finding
 from chalicelib.domain.formats.python_source import BadSource, Module, at_module_level, read_module
@@ -35,10 +35,12 @@ def handler_finding(file: str, source: bytes, function: str) -> Finding | None:
         module = read_module(source)
     except BadSource as e:
         return Finding("bad_handler", file, str(e), FIX)
-    binding = next((s for s in reversed(module.statements) if function in _bound(s)), None)
+    binding = _binding(function, module.statements)
     if isinstance(binding, ast.ClassDef):
         message = f"{function!r} is a class, which TorchServe would call as a function"
         return Finding("bad_handler", file, message, f"build it again with --handler {file} alone")
+    if _is_async(binding):
+        return _async_finding(file, function)
     if binding is not None:
         return None
     if len(module.classes) != 1:
@@ -48,7 +50,20 @@ def handler_finding(file: str, source: bytes, function: str) -> Finding | None:
     return _class_finding(file, module, module.classes[0])
 
 
+def _is_async(binding: ast.stmt | None) -> bool:
+    """Tell whether a call gives a coroutine; what a decorator makes of the function, nobody can read."""
+    return isinstance(binding, ast.AsyncFunctionDef) and not binding.decorator_list
+
+
+def _async_finding(file: str, function: str) -> Finding:
+    message = f"{function!r} is async, and TorchServe doesn't await it; its asyncCommunication isn't served"
+    return Finding("bad_handler", file, message, "define it with `def`; what it awaits, it may run with asyncio.run(…)")
+
+
 def _class_finding(file: str, module: Module, cls: ast.ClassDef) -> Finding | None:
+    for name in (_HANDLE, _INITIALIZE):
+        if _is_async(_binding(name, tuple(at_module_level(cls.body)))):
+            return _async_finding(file, f"{cls.name}.{name}")
     if _inherits(cls):
         return None
     if not _has(cls, _HANDLE):
@@ -60,10 +75,14 @@ def _class_finding(file: str, module: Module, cls: ast.ClassDef) -> Finding | No
     return None
 
 
+def _binding(name: str, statements: Sequence[ast.stmt]) -> ast.stmt | None:
+    return next((s for s in reversed(statements) if name in _bound(s)), None)
+
+
 def _bound(statement: ast.stmt) -> set[str]:
     """Return the names that a statement binds; `*` of an import may bind any, so it counts as `handle`."""
     match statement:
-        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             return {name}
         case ast.Import(names=names) | ast.ImportFrom(names=names):
             bound = {(a.asname or a.name).split(".")[0] for a in names}
@@ -74,7 +93,7 @@ def _bound(statement: ast.stmt) -> set[str]:
 
 
 def _has(cls: ast.ClassDef, name: str) -> bool:
-    return any(name in _bound(s) for s in at_module_level(cls.body))
+    return _binding(name, tuple(at_module_level(cls.body))) is not None
 
 
 def _inherits(cls: ast.ClassDef) -> bool:

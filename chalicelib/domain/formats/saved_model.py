@@ -1,5 +1,6 @@
 """A TensorFlow SavedModel at the root of a version: what must be there, and what must be in it."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,6 @@ from chalicelib.domain.formats.checkpoint import (
     stray_shards,
 )
 from chalicelib.domain.formats.graph_ops import op_findings
-from chalicelib.domain.formats.graph_pb import node_of
 from chalicelib.domain.formats.saved_model_pb import MetaGraph, Signature, Tensor, read_saved_model
 from chalicelib.domain.formats.seam import Format, Judgement, Limits, Reader
 from chalicelib.domain.objects import Upload
@@ -25,6 +25,7 @@ _CHUNKED = "saved_model.cpb"
 _SIGNATURE = "serving_default"
 _EXPORT = "export it again with model.export(DIR) or tf.saved_model.save(model, DIR, signatures=…)"
 
+_TENSOR = re.compile(r"(?P<node>[^:^]+):(?P<number>[0-9]{1,9})")
 _NAME_BYTES = 255  # of a file's name; a longer one can't be uploaded
 _DEPTH = 20  # folders of an asset
 _SHOWN = 100  # characters of what the file says of itself
@@ -84,12 +85,23 @@ def _signature_findings(signature: Signature | None, graph: MetaGraph) -> tuple[
 
 
 def _missing_tensors(signature: Signature, graph: MetaGraph) -> Iterator[Finding]:
+    functions = {f.name: f.outputs for f in graph.graph.functions}
     for side, tensors in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         for key, tensor in tensors.items():
             for name in tensor.names:
-                if node_of(name) not in graph.graph.nodes:
+                if not _has_tensor(graph, functions, name):
                     where = f"{ARTIFACT}: signatures: {_SIGNATURE}: {side}: {key[:_SHOWN]}"
                     yield _bad(where, "missing_tensor", f"the graph has no tensor {name[:_SHOWN]!r}")
+
+
+def _has_tensor(graph: MetaGraph, functions: Mapping[str, int | None], name: str) -> bool:
+    """Tell whether a tensor, as NODE:NUMBER, is an output of a node, as far as it is known how many that has."""
+    named = _TENSOR.fullmatch(name)
+    node = graph.graph.nodes.get(named["node"]) if named else None
+    if named is None or node is None:
+        return False
+    outputs = functions.get(node.op) if node.outputs is None else node.outputs
+    return outputs is None or int(named["number"]) < outputs
 
 
 def _in_chunks(paths: Collection[str]) -> tuple[Finding, ...]:
