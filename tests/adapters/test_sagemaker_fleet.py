@@ -212,7 +212,9 @@ def test_a_tag_that_people_add_changes_nothing(at):
 def test_one_that_is_still_starting_is_stopped_by_a_later_call(at):
     asked = deployment()
     at.started(asked, FleetState.STARTING)
+    before = at.done()
     at.fleet.stop(asked.id)
+    assert at.done() == before  # SageMaker would refuse
     assert at.fleet.observe(asked.id).state is FleetState.STARTING
     at.clock.tick(seconds=240)
     at.fleet.stop(asked.id)
@@ -242,6 +244,16 @@ def test_a_model_without_an_endpoint_is_listed_and_removed(at):
     assert at.fleet.deployments() == [asked.id]
     at.fleet.stop(asked.id)
     assert at.fleet.deployments() == []
+
+
+def test_a_config_of_others_stays_when_ours_is_cleared(at):
+    asked = deployment()
+    tags = deployment_tags("0123abcd", asked)
+    name, host = at.name(asked), at.fleet.hosting
+    at.clients.sagemaker.create_model(**model_request(name, asked, host, tags))
+    at.clients.sagemaker.create_endpoint_config(**config_request(name, asked, host, {"team": "vision"}))
+    at.fleet.stop(asked.id)
+    assert at.done("DeleteModel", "DeleteEndpointConfig") == ["DeleteModel"]
 
 
 def test_a_listing_goes_through_every_page_and_may_leave_out_what_is_young(at):
