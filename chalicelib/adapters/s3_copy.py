@@ -53,7 +53,11 @@ class CopyingSealer:
 
     def _whole(self, item: StoredObject, key: str) -> str:
         answer = self.store.client.copy_object(
-            Bucket=self.store.name, Key=key, CopySource=self._source(item), ChecksumAlgorithm="SHA256"
+            Bucket=self.store.name,
+            Key=key,
+            CopySource=self._source(item),
+            ChecksumAlgorithm="SHA256",
+            TaggingDirective="REPLACE",  # by none: an uploader's tags, and an earlier attempt's, stay in the drop
         )
         return base64.b64decode(answer["CopyObjectResult"]["ChecksumSHA256"]).hex()
 
