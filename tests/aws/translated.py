@@ -49,7 +49,13 @@ def _translated(parameters: tuple[tuple[str, str], ...]) -> dict[str, Any]:
 
 def parsed() -> dict[str, Any]:
     """Return template.yaml as it is written, its functions in their long form."""
-    return yaml_parse(TEMPLATE.read_text())
+    return copy.deepcopy(_parsed())
+
+
+@functools.cache
+def _parsed() -> dict[str, Any]:
+    made: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
+    return made
 
 
 def translated(parameters: Mapping[str, str] = {}) -> dict[str, Any]:
