@@ -1,0 +1,231 @@
+"""The whole path on AWS, driven once, so that every call that a function makes is made: what roles are held against."""
+
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from io import BytesIO
+from typing import Any
+
+import boto3
+from botocore.awsrequest import AWSResponse
+from botocore.handlers import BUILTIN_HANDLERS
+
+from chalicelib.adapters import sagemaker_names as names
+from chalicelib.domain.manifest import manifest_of
+from chalicelib.domain.record import Write
+from chalicelib.domain.version import PART_SIZE
+from tests.aws.aws_world import World, api_key, registry_of, rollouts, versions
+from tests.aws.rest_gateway import Reply, RestGateway
+from tests.aws.stack import REGION, Context, Mishaps, Stack
+from tests.fakes_artifacts import HANDLER, small_mar
+from tests.fakes_sagemaker import NO_PING
+
+PLAN = b"steps: [50, 100]\nstep_time: 60\nkeep_warm: 60\nthresholds: {min_requests: 10}\n"
+SCALES = PLAN + b"min: 1\nmax: 2\n"
+# A row of the table holds less, also of a rollout's record: it goes to the model store.
+LARGE = PLAN + b"environment:\n" + b"".join(b"  X%d: '%s'\n" % (at, b'"' * 1000) for at in range(40))
+BOUNDS = '{"environment_names": ["X*"]}'
+REQUESTS = 30  # between two timers: enough for a verdict
+
+
+def archive(comment: str = "", padding: int = 0) -> bytes:
+    """Return a `.mar` of its own, with a weights file of so many bytes."""
+    body = BytesIO(small_mar(f"{HANDLER}\n# {comment}\n"))
+    if padding:
+        with zipfile.ZipFile(body, "a") as mar:
+            mar.writestr(zipfile.ZipInfo("weights.bin", (2026, 1, 1, 0, 0, 0)), bytes(padding))
+    return body.getvalue()
+
+
+@dataclass
+class Drive:
+    """One stack, and what is done to it."""
+
+    world: World
+    stack: Stack
+
+    def __post_init__(self) -> None:
+        self.api = RestGateway(self.stack)
+        self.key = api_key(self.stack, "admin", "deploy", "predict:*")
+
+    def all(self, *, large_objects: bool = True) -> None:
+        self.uploads(large_objects=large_objects)
+        self.api_routes()
+        self.rollouts()
+        self.operators_hand()
+        self.leftovers()
+        self.teardown()
+
+    # --- uploads ----------------------------------------------------------------------------------------------------
+    def uploads(self, *, large_objects: bool) -> None:
+        """First versions: one whose manifest came first, a bad one, one without legal ids, large ones."""
+        files = {"model.mar": archive("1"), "deploy.yaml": SCALES}
+        manifest = manifest_of((path, [body]) for path, body in files.items()).to_json()
+        self.drop("digits/1", {"_manifest.json": manifest})
+        self.stack.settle()
+        self.stack.fire_timers(self.stack.now + timedelta(minutes=3))
+        self.stack.settle()
+        self.drop("digits/1", files)
+        self.drop("bad/1", {"model.mar": b"no archive"})
+        self.drop("not legal!/1", {"model.mar": b"no archive"})
+        self.drop("wordy/1", {"model.mar": archive("1"), "deploy.yaml": LARGE})
+        if large_objects:
+            self.drop("huge/1", {"model.mar": archive("1", PART_SIZE)})
+        with failing_once("s3", "UploadPartCopy", "NoSuchVersion"):
+            self.until_ended("digits/1", "wordy/1", *(["huge/1"] if large_objects else []))
+
+    # --- the API ----------------------------------------------------------------------------------------------------
+    def api_routes(self) -> None:
+        """Every route, and predictions in every form."""
+        self.asked("GET", "/v1/whoami", key="")
+        self.asked("GET", "/v1/whoami", key=f"md_{'0' * 12}_{'x' * 43}")
+        made = self.asked("POST", "/v1/keys", {"name": "an app", "scopes": ["predict:digits"]}).json
+        self.predictions(made["key"])
+        self.asked("PUT", "/v1/endpoints/digits/rate", {"per_second": 1000.0})
+        self.asked("DELETE", f"/v1/keys/{made['id']}")
+        self.asked("GET", "/v1/whoami", key=made["key"])
+        rollout = rollouts(self.stack)[0].id
+        for path in (
+            "models", "models/digits", "models/digits/versions", "models/digits/versions/1", "drops", "endpoints",
+            "models/wordy/versions/1", "endpoints/digits", "endpoints/nobody", "rollouts", f"rollouts/{rollout}",
+            "endpoints/digits/rollout", "keys", "whoami", "nothing",
+        ):  # fmt: skip
+            self.asked("GET", f"/v1/{path}")
+        self.asked("GET", "/openapi.json")
+
+    def predictions(self, key: str) -> None:
+        for form in ("digits:predict", "digits/predict", "nobody/predict"):
+            self.asked("POST", f"/v1/endpoints/{form}", {"instances": [1]}, key=key)
+        for form in ("digits:rawPredict", "digits/rawPredict"):
+            self.asked("POST", f"/v1/endpoints/{form}", b'{"instances": []}', key=key)
+
+    # --- rollouts ---------------------------------------------------------------------------------------------------
+    def rollouts(self) -> None:
+        """A better version with every event doubled, while stable runs on two; a sick one; one that can't start."""
+        [stable] = [e for e in self.world.aws.hosting.endpoints() if self.version_of(e.arn) == "digits/1"]
+        self.world.aws.hosting.resize(stable, 2)
+        self.stack.mishaps = Mishaps(double=0.5)
+        self.drop("digits/2", {"model.mar": archive("2"), "deploy.yaml": SCALES})
+        self.until_ended("digits/2", calling="digits")
+        self.stack.mishaps = Mishaps()
+        self.world.sick.add("digits/3")
+        self.drop("digits/3", {"model.mar": archive("3"), "deploy.yaml": SCALES})
+        self.until_ended("digits/3", calling="digits")
+        well, self.world.aws.fate = self.world.aws.fate, lambda _: NO_PING
+        self.drop("wordy/2", {"model.mar": archive("2"), "deploy.yaml": LARGE})
+        self.until_ended("wordy/2")
+        self.world.aws.fate = well
+
+    def operators_hand(self) -> None:
+        """What people do to a rollout."""
+        self.drop("wordy/3", {"model.mar": archive("3"), "deploy.yaml": LARGE})
+        self.stack.run(lambda: any(str(r.ref) == "wordy/3" for r in rollouts(self.stack)))
+        for action in ("pause", "resume", "promote"):
+            self.asked("POST", f"/v1/endpoints/wordy/{action}")
+        self.until_ended("wordy/3")
+        self.asked("POST", "/v1/endpoints/wordy/rollback")
+        self.asked("POST", "/v1/endpoints/wordy/rollouts", {"model_id": "wordy", "version_id": "3"})
+        self.asked("POST", "/v1/endpoints/wordy/abort")
+        self.stack.settle()
+
+    # --- leftovers --------------------------------------------------------------------------------------------------
+    def leftovers(self) -> None:
+        """What no event told, what a crash left behind, and what nobody refers to: the re-sync finds it."""
+        self.stack.mishaps = Mishaps(drop=1.0)
+        self.drop("late/1", {"model.mar": archive("1"), "deploy.yaml": LARGE})
+        self.stack.settle()
+        self.stack.mishaps = Mishaps()
+        self.stack.schedule()
+        self.stack.run(lambda: "late/1" in versions(self.stack))
+        self.forget_rollouts_of("late")
+        s3 = self.stack.client("s3")
+        s3.put_object(Bucket=self.stack.store, Key="digits/1/crashed/model.mar", Body=b"")
+        s3.put_object(Bucket=self.stack.store, Key=f"_records/rollout/{'0' * 64}/1-0.json", Body=b"")
+        self.start_stray()
+        self.stack.now += timedelta(hours=2)
+        for _ in range(4):
+            self.stack.schedule()
+            self.stack.now += timedelta(minutes=15)
+        self.stack.settle()
+
+    def forget_rollouts_of(self, endpoint: str) -> None:
+        """Leave things as a crash between a registration and its rollout does."""
+        registry = registry_of(self.stack)
+        for doc in registry.list("rollout"):
+            if doc.body["endpoint"] == endpoint:
+                registry.commit([Write(doc.kind, doc.id, doc.revision, None)])
+        if doc := registry.get("endpoint", endpoint):
+            registry.commit([Write(doc.kind, doc.id, doc.revision, None)])
+
+    def start_stray(self) -> None:
+        """Start what a crash could leave: ours by its tags, and no record names it."""
+        stack = self.stack.prefix.removeprefix("md-")
+        name = names.deployment_name(stack, "stray")
+        tags = [{"Key": names.STACK, "Value": stack}, {"Key": names.DEPLOYMENT, "Value": "stray"}]
+        variant = {"VariantName": "main", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+        sagemaker = boto3.client("sagemaker", region_name=REGION)
+        sagemaker.create_model(ModelName=name, ExecutionRoleArn=self.role(), Tags=tags)
+        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], Tags=tags)
+        with suppress(sagemaker.exceptions.ClientError):  # the fake doesn't find a config just made, once
+            sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name, Tags=tags)
+        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name, Tags=tags)
+
+    def role(self) -> str:
+        return str(self.stack.resolve({"Fn::GetAtt": ["ModelRole", "Arn"]}))
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+    def teardown(self) -> None:
+        """Have the stack end what it started, as CloudFormation does, again and again."""
+        for _ in range(8):
+            with self.stack._running("TeardownFunction") as handler:
+                answer = handler({"RequestType": "Delete"}, Context(self.stack.physical("TeardownFunction"), 1))
+            if answer["Status"] == "SUCCESS":
+                return
+            self.stack.now += timedelta(minutes=10)
+        raise AssertionError(answer)
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+    def drop(self, ref: str, files: Mapping[str, bytes]) -> None:
+        for path, body in files.items():
+            self.stack.put(f"{ref}/{path}", body)
+
+    def until_ended(self, *refs: str, calling: str = "") -> None:
+        """Let time pass, with callers of an endpoint, until the rollouts of these versions have ended."""
+
+        def ended() -> bool:
+            open_ = set(refs) - {str(r.ref) for r in rollouts(self.stack) if not r.is_open}
+            for _ in range(REQUESTS if calling and open_ else 0):
+                self.asked("POST", f"/v1/endpoints/{calling}:predict", {"instances": [1]})
+            return not open_
+
+        self.stack.run(ended)
+
+    def asked(self, method: str, path: str, body: Any = b"", *, key: str | None = None) -> Reply:
+        return self.api.call(method, path, body, key=self.key if key is None else key)
+
+    def version_of(self, arn: str) -> str:
+        return self.world.aws.hosting.tags[arn].get(names.VERSION, "")
+
+
+@contextmanager
+def failing_once(service: str, operation: str, code: str) -> Iterator[None]:
+    """Have the first such call of a client that is made meanwhile answered with an error."""
+    left = [code]
+
+    def answer(request: Any, **_: Any) -> AWSResponse | None:
+        body = f"<Error><Code>{code}</Code><Message>it failed once</Message></Error>".encode()
+        return AWSResponse(request.url, 404, {}, _Raw(body)) if left and left.pop() else None
+
+    spec: tuple[str, Callable[..., Any]] = (f"before-send.{service}.{operation}", answer)
+    BUILTIN_HANDLERS.append(spec)
+    try:
+        yield
+    finally:
+        BUILTIN_HANDLERS.remove(spec)
+
+
+class _Raw(BytesIO):
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        yield self.read()
