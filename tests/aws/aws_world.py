@@ -29,6 +29,7 @@ class World:
     aws: FakeSageMaker
     sick: set[str] = field(default_factory=set)
     stacks: list[Stack] = field(default_factory=list)
+    _digests: dict[str, str] = field(default_factory=dict)
 
     def stack(self, parameters: Mapping[str, str] | None = None, **more: Any) -> Stack:
         self.stacks.append(Stack.create(parameters, **more))
@@ -43,7 +44,13 @@ class World:
         is_probe = "modeldrop-probe" in asked.attributes.split(";")
         if not is_probe and "/".join(key.split("/")[:2]) in self.sick:
             return Answer(b'{"error": {"code": "model_failed", "message": "boom"}}', status=500)
-        return ServingImage(_digest_in_s3)(asked)
+        return ServingImage(self._loaded)(asked)
+
+    def _loaded(self, uri: str) -> str:
+        """Return the digest of what lies under a URI, computed once: a replica loads its files when it starts."""
+        if uri not in self._digests:
+            self._digests[uri] = _digest_in_s3(uri)
+        return self._digests[uri]
 
 
 def moto_config() -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
@@ -35,6 +36,7 @@ class _Refused(Exception):
 @dataclass(frozen=True)
 class RestGateway:
     stack: Stack
+    _known: dict[str, tuple[datetime, Mapping[str, Any]]] = field(default_factory=dict)  # answers of the authorizer
 
     def call(self, method: str, url: str, body: Any = b"", *, key: str = "", headers: Mapping[str, str] = {}) -> Reply:
         """Send a request; `body` is bytes, or what becomes JSON."""
@@ -78,6 +80,18 @@ class RestGateway:
         if not re.search(rules["identityValidationExpression"], token):
             raise _Refused("UNAUTHORIZED")
         arn = f"arn:aws:execute-api:{REGION}:{DEFAULT_ACCOUNT_ID}:api/{_STAGE}/{method}{path}"
+        answer = self._policy(token, arn, rules)
+        if not _allows(answer["policyDocument"], arn):
+            raise _Refused("ACCESS_DENIED")
+        context = answer.get("context", {})
+        assert all(isinstance(value, str | int | float | bool) for value in context.values()), context
+        return {"principalId": answer["principalId"], **{name: str(value) for name, value in context.items()}}
+
+    def _policy(self, token: str, arn: str, rules: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the authorizer's answer, kept for as long as the template says."""
+        now, (until, answer) = self.stack.now, self._known.get(token, (self.stack.now, {}))
+        if now < until:
+            return answer
         function = rules["authorizerUri"]["Fn::Sub"][1]["__FunctionArn__"]["Fn::GetAtt"][0]
         asked = {"type": rules["type"].upper(), "authorizationToken": token, "methodArn": arn}
         try:
@@ -87,11 +101,8 @@ class RestGateway:
                 raise
             self.stack.failures.remove(error)  # its way to say so
             raise _Refused("UNAUTHORIZED") from error
-        if not _allows(answer["policyDocument"], arn):
-            raise _Refused("ACCESS_DENIED")
-        context = answer.get("context", {})
-        assert all(isinstance(value, str | int | float | bool) for value in context.values()), context
-        return {"principalId": answer["principalId"], **{name: str(value) for name, value in context.items()}}
+        self._known[token] = now + timedelta(seconds=rules["authorizerResultTtlInSeconds"]), answer
+        return answer
 
     def _own(self, name: str) -> Reply:
         said = self._api["x-amazon-apigateway-gateway-responses"][name]

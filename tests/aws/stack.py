@@ -38,6 +38,23 @@ PARAMETERS: Mapping[str, str] = {
     "ServingImage": IMAGE,
     "ImageRepositories": f"arn:aws:ecr:{REGION}:{DEFAULT_ACCOUNT_ID}:repository/modeldrop",
 }
+# Every optional part of the stack at once.
+ALL_ON: Mapping[str, str] = {
+    **PARAMETERS,
+    "OwnKey": "yes",
+    "ModelSubnets": "subnet-1,subnet-2",
+    "ModelSecurityGroups": "sg-1",
+    "FunctionSubnets": "subnet-1,subnet-2",
+    "FunctionSecurityGroups": "sg-1",
+    "PrivateApi": "yes",
+    "VpcEndpointId": "vpce-1",
+    "DataCapture": "10",
+    "Tracing": "yes",
+    "ArchiveDays": "7",
+    "AccessLogs": "yes",
+    "AlarmEmail": "operator@example.com",
+    "AlarmTopicArn": f"arn:aws:sns:{REGION}:{DEFAULT_ACCOUNT_ID}:alarms",
+}
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_SESSION_TOKEN": "testing"}
 # moto's CloudFormation makes a bus, but gives a !Ref to it no name.
 EventBus.physical_resource_id = property(lambda bus: bus.name)
