@@ -1,10 +1,7 @@
 """When a stack is deleted nothing of it goes on running, and CloudFormation is told so, or told why not."""
 
 import json
-import ssl
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,7 +9,7 @@ from aws_lambda_powertools import Logger
 
 from chalicelib import stack_hook
 from chalicelib.domain.deployment import FleetState, Running
-from chalicelib.local.gateway.tls import ensure_certificates
+from tests.aws import response_server
 from tests.fakes_pipeline import FakeClock, FakeFleet, fake_ports
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -82,29 +79,9 @@ def test_a_person_may_end_everything_without_a_stack():
 @pytest.fixture
 def cloudformation(tmp_path, monkeypatch):
     """A real HTTPS server where CloudFormation would wait for the answer."""
-    received = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            received.append((self.path, self.headers["Content-Type"], json.loads(body)))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    ca, certificate, key = ensure_certificates(tmp_path, ["localhost"], FakeClock()().replace(year=2026))
-    monkeypatch.setenv("SSL_CERT_FILE", str(ca))
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"https://localhost:{server.server_port}/answer?signature=x", received
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with response_server.cloudformation(tmp_path, FakeClock()().replace(year=2026)) as waiting:
+        monkeypatch.setenv("SSL_CERT_FILE", str(waiting.ca))
+        yield waiting.url, waiting.received
 
 
 def test_the_answer_is_put_to_the_url_that_cloudformation_gave(cloudformation):
