@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from chalicelib.domain.deployment import Deployment
+from chalicelib.domain.deployment import Deployment, Resources
 from chalicelib.domain.refs import VersionRef
 
 LONGEST = 63  # SageMaker's limit for models, endpoint configs, endpoints and model package groups
@@ -51,8 +51,13 @@ def _name(stack: str, named: str, kind: str) -> str:
 
 
 def spec_digest(deployment: Deployment) -> str:
-    """Return the digest of everything that was asked for. The operator's own settings are no part of it."""
-    return _digest(json.dumps(asdict(deployment), sort_keys=True))
+    """Return the digest of everything that was asked for. The operator's own settings are no part of it.
+
+    What has its default isn't in it: a release that knows one more wish mustn't disown what runs.
+    """
+    usual = asdict(Resources())
+    asked = {name: value for name, value in asdict(deployment.resources).items() if value != usual[name]}
+    return _digest(json.dumps({**asdict(deployment), "resources": asked}, sort_keys=True))
 
 
 def deployment_tags(stack: str, deployment: Deployment) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """Names that SageMaker takes, that don't clash and that are the same on every retry."""
 
+import hashlib
+import json
 import re
 from dataclasses import replace
 
@@ -66,3 +68,11 @@ def test_tags_of_people_beside_ours_change_nothing():
     assert carries({**tags, "team": "vision"}, tags)
     assert not carries({**tags, "modeldrop:stack": "other"}, tags)
     assert not carries({}, tags)
+
+
+def test_the_spec_of_what_runs_outlives_a_release():
+    """The fields and defaults of today, written down: other ones would disown every running deployment."""
+    asked = {"id": "v1-0123", "endpoint": "digits", "ref": {"model_id": "digits", "version_id": "v1"}}
+    asked |= {"digest": "sha256:v1", "store_prefix": "digits/v1/x/", "resources": {"replicas": 2}}
+    written = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    assert spec_digest(deployment(replicas=2)) == written
