@@ -21,7 +21,7 @@ from chalicelib.domain.rollout import Rollout
 from chalicelib.pipeline import predict
 from chalicelib.pipeline.records import Records
 from tests.api_caller import rolling
-from tests.aws.translated import parsed
+from tests.aws.translated import LEFT_OUT, LEFT_OUT_RESOURCES, parsed
 from tests.fakes_pipeline import fake_ports
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +100,12 @@ def test_the_page_shows_an_event_with_the_fields_of_a_sample():
     sample = SAMPLES["bus-rollout-promoted.json"]
     assert (shown.keys(), shown["detail"].keys()) == (sample.keys(), sample["detail"].keys())
     assert f"{MOST_DETAIL:,} bytes" in TEXT["aws-events.md"]
+
+
+# --- what was not tried ----------------------------------------------------------------------------------------------
+def test_all_that_moto_was_not_given_is_said():
+    said = {*re.findall(r"`([A-Za-z:0-9]+)`", TEXT["aws-untried.md"])}
+    assert {*LEFT_OUT, *LEFT_OUT_RESOURCES} <= said
 
 
 # --- people, roles, alarms -------------------------------------------------------------------------------------------
