@@ -1,6 +1,8 @@
 """A world for stacks: SageMaker's fake with containers that answer as models do, and callers of the API."""
 
 import hashlib
+import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from chalicelib.pipeline.keys import make_key
 from chalicelib.pipeline.records import Records
 from tests.aws.stack import REGION, Stack
 from tests.fakes_sagemaker import FakeSageMaker
+from tests.fakes_sagemaker_hosting import Served
 from tests.fakes_sagemaker_runtime import Answer, Invocation, ServingImage
 
 
@@ -30,10 +33,23 @@ class World:
     sick: set[str] = field(default_factory=set)
     stacks: list[Stack] = field(default_factory=list)
     _digests: dict[str, str] = field(default_factory=dict)
+    _told: dict[str, str] = field(default_factory=dict)  # the status of each endpoint, by ARN, that an event told last
 
     def stack(self, parameters: Mapping[str, str] | None = None, **more: Any) -> Stack:
-        self.stacks.append(Stack.create(parameters, **more))
-        return self.stacks[-1]
+        made = Stack.create(parameters, **more)
+        made.meanwhile.append(lambda: self._tell_changes(made))
+        self.stacks.append(made)
+        return made
+
+    def _tell_changes(self, stack: Stack) -> None:
+        """Send an event for each endpoint whose status changed, as SageMaker does, to the account's default bus."""
+        seen = {endpoint.arn: endpoint for endpoint in self.aws.hosting.endpoints()}
+        for arn, endpoint in seen.items():
+            if self._told.get(arn) != endpoint.status:
+                self._told[arn] = endpoint.status
+                _put_event(stack, endpoint, self.aws.hosting.tags[arn])
+        for arn in set(self._told) - set(seen):
+            del self._told[arn]  # SageMaker says nothing of what is gone
 
     def now(self) -> datetime:
         return max((stack.now for stack in self.stacks), default=datetime.now(UTC))
@@ -68,6 +84,19 @@ def in_the_fake() -> Iterator[World]:
     fake.hosting.clock = fake.packages.clock = world.now
     with fake.installed():
         yield world
+
+
+def _put_event(stack: Stack, endpoint: Served, tags: Mapping[str, str]) -> None:
+    detail = {
+        "EndpointName": endpoint.name,
+        "EndpointArn": endpoint.arn,
+        "EndpointConfigName": endpoint.config,
+        "EndpointStatus": re.sub(r"(?<=[a-z])(?=[A-Z])", "_", endpoint.status).upper(),
+        "Tags": dict(tags),
+    }
+    entry = {"Source": "aws.sagemaker", "DetailType": "SageMaker Endpoint State Change", "Detail": json.dumps(detail)}
+    answer = stack.client("events").put_events(Entries=[entry])
+    assert not answer["FailedEntryCount"], answer
 
 
 def _digest_in_s3(uri: str) -> str:

@@ -114,6 +114,7 @@ class Stack:
     mishaps: Mishaps = field(default_factory=Mishaps)
     failures: list[BaseException] = field(default_factory=list)  # of handlers: their messages came again
     delivered: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # function, a message's content
+    meanwhile: list[Callable[[], None]] = field(default_factory=list)  # what happens before queues are polled
     _clients: dict[str, Any] = field(default_factory=dict)
     _environments: dict[str, dict[str, str]] = field(default_factory=dict)
     _handlers: dict[str, Callable[..., Any]] = field(default_factory=dict)
@@ -141,6 +142,8 @@ class Stack:
 
     def deliver(self) -> int:
         """Poll each queue once, as Lambda's pollers do; return how many messages were taken."""
+        for happens in self.meanwhile:
+            happens()
         taken = [(mapped, message) for mapped in self.mappings for message in self._receive(mapped)]
         for mapped, messages in self._batches(taken):
             self._feed(mapped, messages)

@@ -23,11 +23,27 @@ def things(world: World) -> list[str]:
     return [thing.arn for kind in world.aws.hosting.things.values() for thing in kind.values()]
 
 
+def endpoint_events(stack: Stack) -> list[str]:
+    """Return the status in each event of SageMaker's that a function was given, each once, in order."""
+    events = [content["detail"] for _, content in stack.delivered if content.get("source") == "aws.sagemaker"]
+    return list(dict.fromkeys(detail["EndpointStatus"] for detail in events))
+
+
+def test_an_endpoint_that_gets_ready_wakes_its_rollout(world: World) -> None:
+    stack = world.stack()
+    stack.put("digits/1/model.mar", small_mar())
+    stack.run(lambda: any(status == "InService" for status in endpoints(world).values()))
+    stack.settle()
+    assert endpoint_events(stack) == ["CREATING", "IN_SERVICE"]
+    assert promoted(stack)
+
+
 def test_two_stacks_of_one_account_never_meet(world: World) -> None:
     one, other = world.stack(name="one"), world.stack(name="other")
     assert one.prefix != other.prefix
     one.put("digits/1/model.mar", small_mar())
     one.run(lambda: promoted(one))
+    assert endpoint_events(one)
     other.schedule()
     assert other.deliver() == 0
     assert not versions(other)
