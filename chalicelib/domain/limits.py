@@ -17,6 +17,7 @@ class Limits:
     source: int = 2**20  # bytes of a handler's or a manifest's text
     index: int = 64 * 2**20  # bytes of variables.index
     manifest: int = 8 * 2**20  # bytes of _manifest.json
+    opcodes: int = 100_000_000  # of the pickles of one file
     python: str = "3.12"  # of the serving image
     # Codes that the operator's policy lets pass: reading goes on behind them, because nothing else would read the rest.
     tolerated: frozenset[str] = frozenset()

@@ -13,13 +13,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from chalicelib.domain.limits import Limits
+
 Group = Callable[[str], str | None]  # which group a global's name is kept in; None forgets it
 
 UNRESOLVED = "(computed while loading)"
 _MARK: Final = object()
 _STRING_BYTES = 256  # a longer string is nobody's name
 _LINE_BYTES = 2**20
-_STACK_LIMIT, _OPCODE_LIMIT = 100_000, 100_000_000
+_STACK_LIMIT = 100_000
 _MEMO_LIMIT, _MEMO_PARTS_LIMIT = 100_000, 300_000  # strings; past the first only what allowed names are made of
 _NAMES_KEPT = 20
 _NEWEST_PROTOCOL = 5
@@ -63,12 +65,13 @@ class PickleWalk:
 
     `streams` counts those that came to their STOP, `globals` has their names by group (after a failure `pending` has
     those of the one that failed), `failure` says why the walk ended early, if it did. `parts` are the modules and names
-    that allowed globals are made of.
+    that allowed globals are made of, `most` is how many opcodes are walked.
     """
 
-    def __init__(self, group: Group, parts: Container[str] = ()) -> None:
+    def __init__(self, group: Group, parts: Container[str] = (), *, most: int = Limits.opcodes) -> None:
         self._group = group
         self._parts = parts
+        self._most = most
         self.streams = 0
         self.is_legacy = False  # Torch's form from before 1.6
         self.failure: str | None = None
@@ -177,9 +180,9 @@ class PickleWalk:
     def _apply(self, op: _Op, argument: bytes | None) -> None:
         self._in_stream = True
         self._opcodes += 1
-        if self._opcodes > _OPCODE_LIMIT:
+        if self._opcodes > self._most:
             self.is_too_long = True
-            self._fail(f"it has more than {_OPCODE_LIMIT} opcodes")
+            self._fail(f"it has more than {self._most} opcodes")
             return
         special = self._SPECIAL.get(op.name)
         if special:

@@ -247,6 +247,9 @@ BAD: dict[str, Case] = {
     "a handler that isn't there": bad({MAR: mar(handler="vision_handler")}, "no_handler"),
     "a handler of a package": bad({MAR: mar(handler="a.b.c")}, "no_handler"),
     "a handler that doesn't parse": bad({MAR: mar(b"def handle(:")}, "bad_handler"),
+    "a handler that isn't in the encoding that it names": bad(
+        {MAR: mar(b"# coding: euc_kr\ndef handle(data, context): return '\xff'")}, "bad_handler"
+    ),
     "a handler with NUL": bad({MAR: mar(b"\0")}, "bad_handler"),
     "a handler of two classes": bad({MAR: mar(b"class A: ...\nclass B: ...")}, "bad_handler"),
     "a handler whose function is a class": bad({MAR: mar(handler="h:Echo")}, "bad_handler"),

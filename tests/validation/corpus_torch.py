@@ -96,6 +96,9 @@ CASES: dict[str, Case] = {
     "a program behind a number of twenty digits": bad(
         {MAR: mar(extra={"notes.txt": b"Np" + b"1" * 20 + b"\n0" + RUNS})}, "forbidden_global"
     ),
+    "a pickle of too many steps": bad(
+        {MAR: mar(extra={"w.bin": PLAIN})}, "bad_pickle", limits=replace(DEFAULTS, opcodes=5)
+    ),
     "weights that are no pickle": bad(weighing(b"not a pickle at all"), "bad_pickle"),
     "a pickle cut short": bad(weighing(PLAIN[:-3]), "bad_pickle"),
     "weights in a tar": bad(weighing(tar_of(PLAIN)), "bad_pickle"),

@@ -18,11 +18,10 @@ BACKED = (
     "inner archives inflate to",
     "its header and its data differ in size",
 )
-# Bounds of what one file may make us hold or do, which no small artifact comes to, and what other rules come before.
+# Bounds of what one file may make us hold or do, which no small artifact comes to, and what other rules come before:
+# tests/domain/test_format_bounds.py and, of graphs, test_format_saved_model_ops.py come to them.
 BEYOND = (
-    "as a pickle it is too long",
     "directory is too large, or bytes follow",
-    "doesn't parse: {e}",  # whether Python calls NUL a SyntaxError depends on its version
     "it ends at byte",
     "it takes {entry.packed} bytes",
     "its directory has {length} bytes, more than",

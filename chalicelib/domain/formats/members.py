@@ -91,7 +91,8 @@ class File:
         if self._head.startswith((b"PK\3\4", b"PK\5\6")):
             self._kind = Archive(self.budget, self.depth)
         else:
-            self._kind = Pickles(self._head, must=self.name.lower().endswith((*_PICKLE_NAMES, ".debug_pkl")))
+            must = self.name.lower().endswith((*_PICKLE_NAMES, ".debug_pkl"))
+            self._kind = Pickles(self._head, must=must, most=self.budget.opcodes)
         self._kind.feed(self._head)
         self._head = b""
 
@@ -129,8 +130,8 @@ class Archive:
 class Pickles:
     """Whatever is no zip: pickles if it must be, or if it parses as such to a STOP; an array's header is skipped."""
 
-    def __init__(self, head: bytes, *, must: bool) -> None:
-        self._walk = PickleWalk(group, _PARTS)
+    def __init__(self, head: bytes, *, must: bool, most: int) -> None:
+        self._walk = PickleWalk(group, _PARTS, most=most)
         self._skip = 0
         self._is_oldest = head.startswith(_OLDEST) and head[257:262] == b"ustar"
         self._must = must or self._is_oldest

@@ -88,7 +88,7 @@ def _shown(value: object) -> str | None:
 
 def _walked(reader: Reader, directory: Directory, limits: Limits) -> tuple[Finding, ...]:
     """Return what every byte of the archive shows, read once."""
-    budget = Budget(limits.entries, limits.expanded, limits.ratio)
+    budget = Budget(limits.entries, limits.expanded, limits.ratio, limits.opcodes)
     seen: list[File] = []
 
     def visit(entry: Entry) -> Sink:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.domain.limits import Limits
 from chalicelib.domain.zipdir import (
     DEFLATED,
     DESCRIPTOR_FLAG,
@@ -44,6 +45,7 @@ class Budget:
     entries: int
     expanded: int
     ratio: int
+    opcodes: int = Limits.opcodes  # of each file
     packed: int = 0
     inflated: int = 0
 
