@@ -16,13 +16,16 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner
 
+from chalicelib.domain.rollout import Phase
 from chalicelib.local.cli.program import app
 from chalicelib.pipeline.authorize import authorize
 from chalicelib.pipeline.ports import Registry
 from tests.api_caller import Caller
-from tests.aws.aws_world import registry_of
+from tests.aws.aws_world import rollouts
+from tests.aws.rest_gateway import RestGateway
 from tests.aws.stack import Stack
 from tests.aws.translated import translated
+from tests.fakes_artifacts import small_mar
 from tests.fakes_pipeline import fake_ports
 
 METHOD = "arn:aws:execute-api:us-east-1:123456789012:a1b2c3/live/GET/v1/endpoints"
@@ -135,10 +138,20 @@ def kept(small: SmallStack, name: str) -> Any:
     return client.get_secret_value(SecretId=f"{small.prefix}/keys/{name}")
 
 
-def test_the_first_keys_of_a_stack_are_made_by_its_own_function_with_aws_credentials(stack):
-    made = run("me", "--scope", "admin", "--aws", stack.prefix, "--profile", "operator")
-    assert (made.exit_code, made.stderr) == (0, "")
-    assert scopes(made.stdout.strip(), registry_of(stack)) == "admin"
+def test_from_a_stack_without_keys_to_a_prediction_by_what_the_pages_say(stack):
+    first = run("me", "--scope", "admin", "--aws", stack.prefix, "--profile", "operator")
+    shop = run("shop", "--scope", "predict:mymodel", "--aws", stack.prefix, "--profile", "operator", "--keep")
+    stack.put("mymodel/v1/model.mar", small_mar())
+    stack.run(lambda: any(rollout.phase == Phase.PROMOTED for rollout in rollouts(stack)))
+    secret = stack.client("secretsmanager").get_secret_value(SecretId=shop.stdout.strip())["SecretString"]
+    api = RestGateway(stack)
+    answered = api.call("POST", "/v1/endpoints/mymodel/predict", {"instances": [[1, 2, 3, 4]]}, key=secret)
+    assert (answered.status, len(answered.json["predictions"])) == (200, 1)
+    listed = api.call("GET", "/v1/keys", key=first.stdout.strip())
+    assert [(key["name"], key["scopes"]) for key in listed.json["keys"]] == [
+        ("me", ["admin"]),
+        ("shop", ["predict:mymodel"]),
+    ]
 
 
 def test_a_kept_key_lies_where_the_caller_policy_reads(small):
