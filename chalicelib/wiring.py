@@ -7,13 +7,14 @@ what it does, and a function calls no service that its role doesn't name.
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.config import Config
+from botocore.loaders import Loader
 from botocore.session import Session, get_session
 
 from chalicelib.adapters.best_effort import best_effort
@@ -22,24 +23,24 @@ from chalicelib.adapters.dynamodb_traffic import DynamoTraffic
 from chalicelib.adapters.eventbridge import EventBus
 from chalicelib.adapters.s3 import S3Bucket
 from chalicelib.adapters.s3_copy import CopyingSealer
-from chalicelib.adapters.sagemaker import SageMakerFleet
-from chalicelib.adapters.sagemaker_catalog import ModelRegistryCatalog
-from chalicelib.adapters.sagemaker_clients import Clients
-from chalicelib.adapters.sagemaker_invoke import SageMakerInvoker
-from chalicelib.adapters.sagemaker_names import deployment_name
-from chalicelib.adapters.sagemaker_requests import Hosting
 from chalicelib.adapters.scheduler import SchedulerTimers, WakeUpQueue
 from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.rollout import Plan
 from chalicelib.pipeline.ports import Ports
-from chalicelib.pipeline.predict import Predictor, World
 from chalicelib.pipeline.records import to_json
 from chalicelib.pipeline.wakeups import ADVANCE, CATALOGUE, LOOK, REGISTER
 from chalicelib.settings import Settings
 
 if TYPE_CHECKING:
+    from chalicelib.adapters.sagemaker import SageMakerFleet
+    from chalicelib.adapters.sagemaker_catalog import ModelRegistryCatalog
+    from chalicelib.adapters.sagemaker_clients import Clients
     from chalicelib.operator_settings import OperatorSettings
+    from chalicelib.pipeline.predict import Predictor
 
+_SERVICES = (
+    "application-autoscaling", "dynamodb", "events", "s3", "sagemaker", "sagemaker-runtime", "scheduler", "sqs",
+)  # fmt: skip
 # Schedules are right to a minute, and a deployment takes minutes to start: what is seconds on one machine is minutes.
 PACE = timedelta(minutes=1)
 # A caller waits: what accompanies a prediction is quick or is left.
@@ -69,10 +70,31 @@ class Lazy:
         return self
 
 
+class Late:
+    """A port whose adapter is imported and made when it is first used: most functions use some of them only."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def __getattr__(self, name: str) -> Any:
+        if "_made" not in self.__dict__:
+            self._made = self._make()
+        return getattr(self._made, name)
+
+
+class _Ours(Loader):
+    """Finds what botocore knows of a service without looking through all 400 of AWS first."""
+
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002  # as it is called
+        return list(_SERVICES)
+
+
 @cache
 def _session() -> Session:
     """Return botocore's session: boto3's adds nothing that we use, and takes a fifth of a cold start."""
-    return get_session()
+    session = get_session()
+    session.register_component("data_loader", _Ours())
+    return session
 
 
 def _config(service: str, **more: Any) -> Config:
@@ -104,7 +126,7 @@ def wire(told: Settings) -> Ports:
         store=store,
         sealer=CopyingSealer(drop, store),
         registry=DynamoRegistry(dynamodb, told.table, store, _now),
-        fleet=_fleet(told),
+        fleet=cast("Any", Late(lambda: _fleet(told))),
         metrics=DynamoTraffic(dynamodb, told.table, _now),
         timers=_timers(told, sqs),
         bus=EventBus(cast("Any", Lazy("events")), told.bus, to_json),
@@ -112,7 +134,7 @@ def wire(told: Settings) -> Ports:
         bounds=operator.bounds,
         defaults=PLAN,
         instance_type=told.instance_type,
-        catalog=_catalog(told),
+        catalog=cast("Any", Late(lambda: _catalog(told))),
         limits=operator.limits,
         policy=operator.policy,
         quiet=told.quiet,
@@ -121,8 +143,12 @@ def wire(told: Settings) -> Ports:
 
 
 @cache
-def predictor() -> Predictor:
+def predictor() -> "Predictor":
     """Return what answers predictions; its caches, buckets and pauses are this function instance's."""
+    from chalicelib.adapters.sagemaker_invoke import SageMakerInvoker  # noqa: PLC0415
+    from chalicelib.adapters.sagemaker_names import deployment_name  # noqa: PLC0415
+    from chalicelib.pipeline.predict import Predictor, World  # noqa: PLC0415
+
     told = settings("api")
     dynamodb, sqs = (cast("Any", Lazy(service, **_PROMPT)) for service in ("dynamodb", "sqs"))
     timers = _timers(told, sqs)
@@ -174,7 +200,10 @@ def _timers(told: Settings, sqs: Any) -> SchedulerTimers:
     )
 
 
-def _fleet(told: Settings) -> SageMakerFleet:
+def _fleet(told: Settings) -> "SageMakerFleet":
+    from chalicelib.adapters.sagemaker import SageMakerFleet  # noqa: PLC0415
+    from chalicelib.adapters.sagemaker_requests import Hosting  # noqa: PLC0415
+
     hosting = Hosting(
         stack=told.stack,
         store=told.store_bucket,
@@ -193,11 +222,15 @@ def _fleet(told: Settings) -> SageMakerFleet:
     return SageMakerFleet(hosting, _sagemaker_clients())
 
 
-def _catalog(told: Settings) -> ModelRegistryCatalog:
+def _catalog(told: Settings) -> "ModelRegistryCatalog":
+    from chalicelib.adapters.sagemaker_catalog import ModelRegistryCatalog  # noqa: PLC0415
+
     return ModelRegistryCatalog(cast("Any", Lazy("sagemaker")), told.stack, told.store_bucket, told.serving_image)
 
 
-def _sagemaker_clients() -> Clients:
+def _sagemaker_clients() -> "Clients":
+    from chalicelib.adapters.sagemaker_clients import Clients  # noqa: PLC0415
+
     return Clients(
         sagemaker=cast("Any", Lazy("sagemaker")),
         runtime=cast("Any", Lazy("sagemaker-runtime", read_timeout=5, retries={"total_max_attempts": 1})),
