@@ -78,6 +78,7 @@ class Running(Answer):
     reason: str
     restarts: int
     most: int
+    by_fleet: bool
 
 
 class RolloutSummary(Answer):

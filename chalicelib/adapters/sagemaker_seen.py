@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SERVING = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack"})
 # What SageMaker won't delete or resize now.
 IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
+_NO_ROOM = ("InsufficientInstanceCapacity", "InsufficientCapacity", "ResourceLimitExceeded", "compute capacity")
 
 
 def seen(endpoint: "DescribeEndpointOutputTypeDef", *, config: str, most: int) -> Running:
@@ -25,10 +26,10 @@ def seen(endpoint: "DescribeEndpointOutputTypeDef", *, config: str, most: int) -
     if status == "Deleting":
         return Running(FleetState.STOPPING)
     if status not in SERVING:
-        return Running(FleetState.FAILED, reason=_failure(endpoint))
+        return Running(FleetState.FAILED, reason=_failure(endpoint), by_fleet=_lacks_room(endpoint))
     if endpoint.get("EndpointConfigName") != config:
         other = f"{status} with endpoint config {endpoint.get('EndpointConfigName')}, not {config}"
-        return Running(FleetState.FAILED, reason=other)
+        return Running(FleetState.FAILED, reason=other, by_fleet=True)
     return _serving(endpoint, most)
 
 
@@ -46,6 +47,12 @@ def log_group(name: str) -> str:
 def _serving(endpoint: "DescribeEndpointOutputTypeDef", most: int) -> Running:
     ready, _ = instances(endpoint)
     return Running(FleetState.READY if ready else FleetState.STARTING, ready=ready, most=most)
+
+
+def _lacks_room(endpoint: "DescribeEndpointOutputTypeDef") -> bool:
+    """Tell whether AWS had no instance for it: SageMaker has no code for that, only words."""
+    said = endpoint.get("FailureReason", "")
+    return any(word in said for word in _NO_ROOM)
 
 
 def _failure(endpoint: "DescribeEndpointOutputTypeDef") -> str:

@@ -56,7 +56,8 @@ def _starting(rollout: Rollout, seen: Observation, now: datetime) -> Action:
 
 def _broken_start(rollout: Rollout, canary: Running) -> Action | None:
     if canary.state is FleetState.FAILED:
-        return Fail(canary.reason or "the canary failed to start and said nothing", unservable=True)
+        reason = canary.reason or "the canary failed to start and said nothing"
+        return Fail(reason, unservable=not canary.by_fleet)
     if canary.restarts:
         return Fail(_crash(canary), unservable=True)
     if _is_other(rollout, canary):

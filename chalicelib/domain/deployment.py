@@ -78,6 +78,7 @@ class Running:
     reason: str = ""  # of a failure: the model's own error
     restarts: int = 0  # unexpected exits since it was first ready
     most: int = 0  # replicas that it may be asked to have; 0: what it has is all
+    by_fleet: bool = False  # it failed for want of room, say, and not by the model's doing
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,11 @@ def canary(state: FleetState, **seen) -> Observation:
             Fail("ValueError: bad weights", unservable=True),
         ),
         (
+            STARTING,
+            canary(FleetState.FAILED, reason="no instance of that type is free", by_fleet=True),
+            Fail("no instance of that type is free", unservable=False),
+        ),
+        (
             replace(STARTING, retry=True),
             canary(FleetState.FAILED, reason="ValueError: bad weights"),
             Restart("digits/v2 failed before and gets another start"),
