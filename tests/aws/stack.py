@@ -319,6 +319,10 @@ class Stack:
         for policy in self.of_type("AWS::SQS::QueuePolicy"):
             for url in policy["Queues"]:
                 sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy["PolicyDocument"])})
+        for archive in self.of_type("AWS::Events::Archive"):
+            said = archive | {"EventPattern": json.dumps(archive["EventPattern"])}
+            said |= {"EventSourceArn": said.pop("SourceArn"), "RetentionDays": int(said["RetentionDays"])}
+            self.client("events").create_archive(**said)
         for alarm in self.of_type("AWS::CloudWatch::Alarm"):
             self.client("cloudwatch").put_metric_alarm(**alarm)
 

@@ -10,7 +10,7 @@ from chalicelib.domain.refs import is_ours
 from chalicelib.domain.rollout import Phase, Rollout
 from tests.aws.aws_world import World, api_key, endpoint, rollouts, versions
 from tests.aws.rest_gateway import Reply, RestGateway
-from tests.aws.stack import Mishaps, Stack
+from tests.aws.stack import ALL_ON, Mishaps, Stack
 from tests.fakes_artifacts import HANDLER, small_mar
 from tests.validation.byhand import meta_graph, saved_model
 
@@ -128,6 +128,22 @@ def test_a_sick_canary_is_rolled_back_and_stable_serves_on(world: World) -> None
     assert {app.call().status for _ in range(10)} == {200}
     told = [event["detail"] for event in heard() if event["detail-type"] == "rollout.rolled_back"]
     assert [event["subject"] for event in told] == ["digits"]
+    assert not stack.failures
+
+
+def test_every_option_at_once_reaches_the_models(world: World) -> None:
+    stack = world.stack(ALL_ON)
+    drop(stack, "digits/1", ARCHIVE)
+    stack.run(ended(stack, "digits/1"))
+    assert rollout_of(stack, "digits/1").phase == Phase.PROMOTED
+    [model] = [asked for operation, asked in world.aws.calls if operation == "CreateModel"]
+    [config] = [asked for operation, asked in world.aws.calls if operation == "CreateEndpointConfig"]
+    assert model["VpcConfig"] == {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
+    assert model["EnableNetworkIsolation"] is True
+    capture = config["DataCaptureConfig"]
+    assert capture["KmsKeyId"] == stack.resolve({"Fn::GetAtt": ["Key", "Arn"]})
+    assert capture["DestinationS3Uri"] == f"s3://{stack.store}/_captured/"
+    assert capture["InitialSamplingPercentage"] == 10
     assert not stack.failures
 
 

@@ -22,6 +22,7 @@ LEFT_OUT: Mapping[str, str] = {
     "AWS::SQS::QueuePolicy": "moto's CloudFormation lacks it: made by API",
     "AWS::Scheduler::ScheduleGroup": "moto's CloudFormation lacks it: made by API",
     "AWS::CloudWatch::Alarm": "moto's CloudFormation lacks it: made by API",
+    "AWS::Events::Archive": "moto's CloudFormation takes its pattern for text: made by API",
     "AWS::ApiGateway::RestApi": "moto makes it without its body: requests go through `stack.call` by the body's paths",
     "AWS::ApiGateway::Deployment": "as the RestApi",
     "AWS::ApiGateway::Stage": "moto's CloudFormation lacks it; as the RestApi",
