@@ -148,6 +148,7 @@ def test_the_figures_are_those_of_the_code_and_the_template():
         "for an hour": page if wiring.PLAN.keep_warm.seconds == 3600 else "",
         f"{Hosting.requests_per_instance:g} requests a minute": page,
         resources["ReSyncRule"]["Properties"]["ScheduleExpression"].strip("rate()"): page,
+        f"{resources['ValidateFunction']['Properties']['Timeout'] // 60}\nminutes each": page,
         f"for up to {resources['Teardown']['Properties']['ServiceTimeout'] // 60}\nminutes": TEXT["aws-operating.md"],
     }
     assert [figure for figure, text in said.items() if figure.replace("\n", " ") not in text.replace("\n", " ")] == []
@@ -169,6 +170,11 @@ def test_every_link_of_the_documentation_leads_somewhere():
     local = [(page, *link.partition("#")[::2]) for page, link in links if "://" not in link]
     lost = [(page.name, path, anchor) for page, path, anchor in local if not leads(page, path, anchor)]
     assert lost == []
+
+
+def test_every_page_is_in_the_index():
+    linked = {*re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / "README.md").read_text())}
+    assert {page.name for page in DOCS.glob("*.md")} - {"README.md"} <= linked
 
 
 def leads(page: Path, path: str, anchor: str) -> bool:
