@@ -313,6 +313,7 @@ def test_an_output_past_those_of_its_node_is_missing(graphs):
     ("attrs", "outputs"),
     [
         ({"Tout": message(1, message(6, b"\1\7"))}, 2),
+        ({"Tout": message(1, message(6, b"\x85\1\1"))}, 2),
         ({"Tout": message(1, number(6, 1), number(6, 1), number(6, 7))}, 3),
         ({"Tout": message(1)}, 0),
         ({}, None),

@@ -25,7 +25,7 @@ _CHUNKED = "saved_model.cpb"
 _SIGNATURE = "serving_default"
 _EXPORT = "export it again with model.export(DIR) or tf.saved_model.save(model, DIR, signatures=…)"
 
-_TENSOR = re.compile(r"(?P<node>[^:^]+):(?P<number>[0-9]{1,9})")
+_TENSOR = re.compile(r"(?P<node>[^:]+):(?P<number>[0-9]{1,9})")
 _NAME_BYTES = 255  # of a file's name; a longer one can't be uploaded
 _DEPTH = 20  # folders of an asset
 _SHOWN = 100  # characters of what the file says of itself
