@@ -98,6 +98,7 @@ def test_what_is_put_into_the_bucket_is_served_and_told(world: World, files: dic
 MILESTONES = ["version.registered", "rollout.opened", "rollout.promoted"]
 
 
+@pytest.mark.slow
 def test_a_better_version_takes_over_step_by_step(world: World) -> None:
     stack = world.stack()
     drop(stack, "digits/1", ARCHIVE)
@@ -131,6 +132,7 @@ def test_a_sick_canary_is_rolled_back_and_stable_serves_on(world: World) -> None
     assert not stack.failures
 
 
+@pytest.mark.slow
 def test_every_option_at_once_reaches_the_models(world: World) -> None:
     stack = world.stack(ALL_ON)
     drop(stack, "digits/1", ARCHIVE)

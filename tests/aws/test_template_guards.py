@@ -197,6 +197,32 @@ def test_every_queue_is_encrypted_and_reached_by_tls_only() -> None:
     assert told == queues
 
 
+def test_no_service_but_our_own_rules_may_send_to_a_queue() -> None:
+    rules = {"Uploads": "UploadsRule", "Rollouts": "EndpointsRule"}
+    allowed = [
+        (queue["Ref"].removesuffix("Queue"), statement)
+        for policy in of_type("AWS::SQS::QueuePolicy").values()
+        for queue in policy["Queues"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    ]
+    assert {queue for queue, _ in allowed} == set(rules)
+    for queue, statement in allowed:
+        assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+        assert statement["Action"] == "sqs:SendMessage"
+        assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [rules[queue], "Arn"]}}}
+
+
+def test_every_function_has_an_alarm_on_its_errors() -> None:
+    watched = {
+        dimension["Value"].get("Ref")
+        for alarm in of_type("AWS::CloudWatch::Alarm").values()
+        for dimension in alarm["Dimensions"]
+        if (alarm["MetricName"], dimension["Name"]) == ("Errors", "FunctionName")
+    }
+    assert watched == set(of_type("AWS::Serverless::Function"))
+
+
 def test_every_dead_queue_has_an_alarm_on_its_depth_and_on_its_age() -> None:
     watched = {
         (dimension["Value"]["Fn::GetAtt"][0], alarm["MetricName"])
