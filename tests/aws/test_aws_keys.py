@@ -48,6 +48,7 @@ class SmallStack:
     """The control API as a function, on records in memory."""
 
     prefix: str = "md-1a2b3c4d"
+    is_broken: bool = False
     registry: Registry = field(init=False)
     events: list[Any] = field(default_factory=list)
 
@@ -58,6 +59,8 @@ class SmallStack:
 
     def invoke(self, function: str, event: Any) -> Any:
         self.events.append(event)
+        if self.is_broken:
+            raise RuntimeError("the environment lacks MODELDROP_TABLE")
         return self._app(event, None)
 
 
@@ -185,6 +188,18 @@ def test_the_sample_for_the_aws_command_line_is_what_we_send(small):
 def test_a_refusal_is_one_line(small, name, scope, prefix, said):
     refused = run(name, "--scope", scope, "--aws", prefix, "--profile", "operator")
     assert (refused.exit_code, said in refused.stderr, refused.stderr.count("\n")) == (1, True, 1)
+
+
+def test_a_function_that_fails_is_named_with_its_reason(small):
+    small.is_broken = True
+    failed = run("me", "--scope", "admin", "--aws", small.prefix, "--profile", "operator")
+    assert failed.exit_code == 1
+    assert failed.stderr == f"modeldrop: function {small.prefix}-api failed: the environment lacks MODELDROP_TABLE\n"
+
+
+def test_a_profile_that_is_not_there_is_one_line(small):
+    failed = run("me", "--scope", "admin", "--aws", small.prefix, "--profile", "nobody")
+    assert (failed.exit_code, "nobody" in failed.stderr, failed.stderr.count("\n")) == (4, True, 1)
 
 
 def test_a_name_that_is_none_for_a_secret_is_refused_before_a_key_is_made(small):
