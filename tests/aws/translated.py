@@ -97,6 +97,8 @@ class _Conditions:
                 return self.named(name)
             case {"Fn::Not": [one]}:
                 return not self.true(one)
+            case {"Fn::And": several}:
+                return all(self.true(one) for one in several)
             case {"Fn::Or": several}:
                 return any(self.true(one) for one in several)
             case {"Fn::Equals": [a, b]}:
