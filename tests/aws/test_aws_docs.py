@@ -122,6 +122,43 @@ def test_every_policy_for_people_and_every_function_is_in_a_table():
     assert {*roles} == named("AWS::Serverless::Function", "FunctionName") | {"models", "Scheduler"}
 
 
+# What a row of the table of roles says, and the action that it stands for; `Queue`s by what may be sent to them.
+SAID = {
+    "set timers": "scheduler:CreateSchedule",
+    "publish": "events:PutEvents",
+    "keep records": "dynamodb:PutItem",
+    "list and read the drop": "s3:GetObjectVersion",
+    "tag what is sealed": "s3:PutObjectVersionTagging",
+    "Model Registry": "sagemaker:CreateModelPackage",
+    "make, change, scale": "sagemaker:CreateEndpoint",
+    "delete": "sagemaker:DeleteEndpoint",
+    "probe": "sagemaker:InvokeEndpoint",
+    "pass the models' role": "sagemaker.amazonaws.com",
+}
+ROLES = ("Validate", "Register", "Advance", "Api", "Authorizer", "ReSync", "Teardown")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_table_of_roles_says_what_the_roles_may(role):
+    rows_ = dict(re.findall(r"^\| ([\w-]+) \| (.+) \|$", TEXT["aws-permissions.md"], re.MULTILINE))
+    row = rows_["re-sync" if role == "ReSync" else role.lower()].replace("invoke endpoints", "probe")
+    may = json.dumps(TEMPLATE["Resources"][f"{role}Role"]["Properties"]["Policies"])
+    of_endpoints = re.sub(r"[^;]*the store[^;]*", "", row)
+    assert {said for said in SAID if said in of_endpoints} == {
+        said for said, what in SAID.items() if f'"{what}"' in may
+    }
+    sends = next((s for s in statements_of(role) if s["Sid"] == "Wake"), {"Resource": []})
+    queues = {name.lower() for name in re.findall(r"(\w+)Queue", json.dumps(sends["Resource"]))}
+    told = re.search(r"send to ([^;]+)", row)
+    named_ = {"uploads", "registrations", "rollouts"} if told and "all three" in told[1] else set()
+    assert (named_ | {*re.findall(r"\*(\w+)\*", told[1])} if told else set()) == queues
+
+
+def statements_of(role: str) -> list[dict[str, object]]:
+    [policy] = TEMPLATE["Resources"][f"{role}Role"]["Properties"]["Policies"]
+    return [one for one in policy["PolicyDocument"]["Statement"] if "Sid" in one]
+
+
 def test_the_tags_that_the_policies_read_are_those_that_the_page_sets():
     read = {*re.findall(r"aws:PrincipalTag/([\w:]+)", json.dumps(TEMPLATE["Resources"]))}
     assert {*re.findall(r"Key=([\w:]+),", TEXT["aws-permissions.md"])} == read
