@@ -137,12 +137,20 @@ _SOURCE = {"BucketName": {"template": "${CopySource.Bucket}"}, "ObjectName": {"t
 _BUCKET = {"BucketName": {"template": "${Bucket}"}}
 
 
+_MISSING = {"NoSuchKey", "NoSuchVersion", "404"}
+
+
+def _told_missing(call: Call, bucket: Mapping[str, Any]) -> Iterator[Entry]:
+    """API_GetObject, API_HeadObject, API_CopyObject: who may not list is told that it is forbidden (403)."""
+    if call.error in _MISSING:
+        yield {"action": "s3:ListBucket", "resource_mappings": bucket, "why": ", to be told that it isn't there,"}
+
+
 def _get_object(call: Call) -> Iterator[Entry]:
-    """API_GetObject: a version needs GetObjectVersion alone; that a key isn't there, only who may list is told."""
+    """API_GetObject: for a named version "you don't need GetObject"."""
     version = "Version" if "VersionId" in call.asked else ""
     yield {"action": f"s3:GetObject{version}", "resource_mappings": _OBJECT}
-    if call.error in {"NoSuchKey", "404"}:
-        yield {"action": "s3:ListBucket", "resource_mappings": _BUCKET, "why": ", to be told that a key isn't there"}
+    yield from _told_missing(call, _BUCKET)
 
 
 def _copy_object(call: Call) -> Iterator[Entry]:
@@ -150,6 +158,7 @@ def _copy_object(call: Call) -> Iterator[Entry]:
     version = "Version" if "VersionId" in call.asked["CopySource"] else ""
     yield {"action": f"s3:GetObject{version}", "resource_mappings": _SOURCE}
     yield {"action": "s3:PutObject", "resource_mappings": _OBJECT}
+    yield from _told_missing(call, _SOURCE)
     if call.asked.get("TaggingDirective") != "REPLACE":
         yield {"action": f"s3:GetObject{version}Tagging", "resource_mappings": _SOURCE}
         yield {"action": "s3:PutObjectTagging", "resource_mappings": _OBJECT}
@@ -160,6 +169,7 @@ def _upload_part_copy(call: Call) -> Iterator[Entry]:
     version = "Version" if "VersionId" in call.asked["CopySource"] else ""
     yield {"action": f"s3:GetObject{version}", "resource_mappings": _SOURCE}
     yield {"action": "s3:PutObject", "resource_mappings": _OBJECT}
+    yield from _told_missing(call, _SOURCE)
 
 
 def _object_tagging(call: Call) -> Iterator[Entry]:

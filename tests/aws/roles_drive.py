@@ -1,16 +1,15 @@
 """The whole path on AWS, driven once, so that every call that a function makes is made: what roles are held against."""
 
+import json
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from io import BytesIO
 from typing import Any
 
 import boto3
-from botocore.awsrequest import AWSResponse
-from botocore.handlers import BUILTIN_HANDLERS
 
 from chalicelib.adapters import sagemaker_names as names
 from chalicelib.domain.manifest import manifest_of
@@ -18,12 +17,14 @@ from chalicelib.domain.record import Write
 from chalicelib.domain.version import PART_SIZE
 from tests.aws.aws_world import World, api_key, registry_of, rollouts, versions
 from tests.aws.rest_gateway import Reply, RestGateway
+from tests.aws.roles_recorder import Recorder
 from tests.aws.stack import REGION, Context, Mishaps, Stack
 from tests.fakes_artifacts import HANDLER, small_mar
-from tests.fakes_sagemaker import NO_PING
+from tests.fakes_sagemaker import NO_PING, Fault
+from tests.fakes_sagemaker_words import Refused
 
 PLAN = b"steps: [50, 100]\nstep_time: 60\nkeep_warm: 60\nthresholds: {min_requests: 10}\n"
-SCALES = PLAN + b"min: 1\nmax: 2\n"
+SCALES = PLAN.replace(b"keep_warm: 60", b"keep_warm: 3600") + b"min: 1\nmax: 2\n"
 # A row of the table holds less, also of a rollout's record: it goes to the model store.
 LARGE = PLAN + b"environment:\n" + b"".join(b"  X%d: '%s'\n" % (at, b'"' * 1000) for at in range(40))
 BOUNDS = '{"environment_names": ["X*"]}'
@@ -45,36 +46,41 @@ class Drive:
 
     world: World
     stack: Stack
+    recorder: Recorder
 
     def __post_init__(self) -> None:
         self.api = RestGateway(self.stack)
         self.key = api_key(self.stack, "admin", "deploy", "predict:*")
 
-    def all(self, *, large_objects: bool = True) -> None:
-        self.uploads(large_objects=large_objects)
+    def all(self) -> None:
+        self.uploads()
         self.api_routes()
         self.rollouts()
         self.operators_hand()
         self.leftovers()
+        self.replaced()
+        self.unreadable()
         self.teardown()
 
     # --- uploads ----------------------------------------------------------------------------------------------------
-    def uploads(self, *, large_objects: bool) -> None:
-        """First versions: one whose manifest came first, a bad one, one without legal ids, large ones."""
+    def uploads(self) -> None:
+        """First versions: one whose manifest came first, bad ones, one that is never whole, large ones."""
         files = {"model.mar": archive("1"), "deploy.yaml": SCALES}
-        manifest = manifest_of((path, [body]) for path, body in files.items()).to_json()
-        self.drop("digits/1", {"_manifest.json": manifest})
+        self.drop("digits/1", {"_manifest.json": manifest_of((p, [body]) for p, body in files.items()).to_json()})
+        missing = manifest_of((f"{'a' * 90}/{at}", [b""]) for at in range(1000)).to_json()
+        self.drop("many/1", {"_manifest.json": missing})
         self.stack.settle()
-        self.stack.fire_timers(self.stack.now + timedelta(minutes=3))
-        self.stack.settle()
-        self.drop("digits/1", files)
+        self.stack.client("s3").delete_object(Bucket=self.stack.drop, Key="digits/1/_manifest.json")
+        self.drop("digits/1", files)  # waits for a quiet moment, which comes sooner than the look at what isn't whole
+        self.drop("many/1", {f"{'a' * 90}/0": b""})
         self.drop("bad/1", {"model.mar": b"no archive"})
         self.drop("not legal!/1", {"model.mar": b"no archive"})
         self.drop("wordy/1", {"model.mar": archive("1"), "deploy.yaml": LARGE})
-        if large_objects:
-            self.drop("huge/1", {"model.mar": archive("1", PART_SIZE)})
-        with failing_once("s3", "UploadPartCopy", "NoSuchVersion"):
-            self.until_ended("digits/1", "wordy/1", *(["huge/1"] if large_objects else []))
+        self.drop("huge/1", {"model.mar": archive("1", PART_SIZE), "deploy.yaml": PLAN})
+        self.recorder.failing |= {"validate.GetObject": "NoSuchVersion", "register.UploadPartCopy": "NoSuchVersion"}
+        self.until_ended("digits/1", "wordy/1")
+        self.stack.run(lambda: "huge/1" in versions(self.stack))
+        self.asked("POST", "/v1/endpoints/huge/abort")
 
     # --- the API ----------------------------------------------------------------------------------------------------
     def api_routes(self) -> None:
@@ -117,6 +123,11 @@ class Drive:
         self.drop("wordy/2", {"model.mar": archive("2"), "deploy.yaml": LARGE})
         self.until_ended("wordy/2")
         self.world.aws.fate = well
+        full = Fault("CreateEndpoint", 99, after=False, error=Refused("ResourceLimitExceeded", "no more ml.g5.xlarge"))
+        self.world.aws.faults.append(full)
+        self.drop("digits/4", {"model.mar": archive("4"), "deploy.yaml": SCALES})
+        self.until_ended("digits/4")
+        self.world.aws.faults.remove(full)
 
     def operators_hand(self) -> None:
         """What people do to a rollout."""
@@ -140,6 +151,7 @@ class Drive:
         self.stack.schedule()
         self.stack.run(lambda: "late/1" in versions(self.stack))
         self.forget_rollouts_of("late")
+        self.forget_catalogue_of("digits/1")
         s3 = self.stack.client("s3")
         s3.put_object(Bucket=self.stack.store, Key="digits/1/crashed/model.mar", Body=b"")
         s3.put_object(Bucket=self.stack.store, Key=f"_records/rollout/{'0' * 64}/1-0.json", Body=b"")
@@ -159,6 +171,13 @@ class Drive:
         if doc := registry.get("endpoint", endpoint):
             registry.commit([Write(doc.kind, doc.id, doc.revision, None)])
 
+    def forget_catalogue_of(self, version: str) -> None:
+        """Leave things as a lost message does: the version's entry in the catalogue is out of date."""
+        registry = registry_of(self.stack)
+        doc = registry.get("version", version)
+        assert doc
+        registry.commit([Write(doc.kind, doc.id, doc.revision, {**doc.body, "catalogued": ""})])
+
     def start_stray(self) -> None:
         """Start what a crash could leave: ours by its tags, and no record names it."""
         stack = self.stack.prefix.removeprefix("md-")
@@ -172,8 +191,36 @@ class Drive:
             sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name, Tags=tags)
         sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name, Tags=tags)
 
+    def function(self, logical: str) -> str:
+        """Return a function's own name."""
+        return self.stack.physical(logical).split("-", 2)[2]
+
     def role(self) -> str:
         return str(self.stack.resolve({"Fn::GetAtt": ["ModelRole", "Arn"]}))
+
+    def replaced(self) -> None:
+        """What a large record's row named is gone when it is read, for it was replaced meanwhile."""
+        for mapped in self.stack.mappings:
+            kind = {"ValidateFunction": "look:wordy/1/", "RegisterFunction": "catalogue:wordy/1"}
+            wake_up = kind.get(mapped.function, "advance:wordy")
+            self.recorder.failing[f"{self.function(mapped.function)}.GetObject"] = "NoSuchKey"
+            body = json.dumps({"wake_up": wake_up})
+            self.stack.client("sqs").send_message(QueueUrl=mapped.queue_url, MessageBody=body)
+            self.stack.settle()
+        self.recorder.failing["api.GetObject"] = "NoSuchKey"
+        self.asked("GET", "/v1/models/wordy/versions/1")
+        self.recorder.failing["re-sync.GetObject"] = "NoSuchKey"
+        self.stack.schedule()
+        self.stack.settle()
+
+    def unreadable(self) -> None:
+        """A message that no function can read: it comes again, until the queue gives it up."""
+        failed = len(self.stack.failures)
+        for mapped in self.stack.mappings:
+            self.stack.client("sqs").send_message(QueueUrl=mapped.queue_url, MessageBody="{}")
+        self.stack.settle()
+        assert len(self.stack.failures) > failed
+        del self.stack.failures[failed:]
 
     # --- the end ----------------------------------------------------------------------------------------------------
     def teardown(self) -> None:
@@ -207,25 +254,3 @@ class Drive:
 
     def version_of(self, arn: str) -> str:
         return self.world.aws.hosting.tags[arn].get(names.VERSION, "")
-
-
-@contextmanager
-def failing_once(service: str, operation: str, code: str) -> Iterator[None]:
-    """Have the first such call of a client that is made meanwhile answered with an error."""
-    left = [code]
-
-    def answer(request: Any, **_: Any) -> AWSResponse | None:
-        body = f"<Error><Code>{code}</Code><Message>it failed once</Message></Error>".encode()
-        return AWSResponse(request.url, 404, {}, _Raw(body)) if left and left.pop() else None
-
-    spec: tuple[str, Callable[..., Any]] = (f"before-send.{service}.{operation}", answer)
-    BUILTIN_HANDLERS.append(spec)
-    try:
-        yield
-    finally:
-        BUILTIN_HANDLERS.remove(spec)
-
-
-class _Raw(BytesIO):
-    def stream(self, **_: Any) -> Iterator[bytes]:
-        yield self.read()

@@ -6,7 +6,7 @@ policies; those raise NotImplementedError or are somebody else's to set.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -56,6 +56,21 @@ def allowed(need: Need, identity: Sequence[Statement], resource: Sequence[Statem
     return not denied and any(any(one.matches(need)) for one in identity if one.effect == "Allow")
 
 
+def unneeded(statements: Sequence[Statement], needs: Iterable[Need]) -> Iterator[str]:
+    """Yield each action and each resource of each statement that nothing needs: without it, all would be allowed."""
+    load: set[tuple[Statement, str]] = set()
+    for need in needs:
+        ways = [(one, *way) for one in statements for way in one.matches(need)]
+        if len({(one, action) for one, action, _ in ways}) == 1:
+            load.add((ways[0][0], ways[0][1]))
+        if len({(one, resource) for one, _, resource in ways}) == 1:
+            load.add((ways[0][0], ways[0][2]))
+    for one in statements:
+        for said in (*one.actions, *one.resources):
+            if (one, said) not in load:
+                yield f"{one.where}: {said}"
+
+
 def role_of(stack: Stack, function: str) -> str:
     """Return the logical id of a function's role."""
     match stack.template["Resources"][function]["Properties"]["Role"]:
@@ -86,7 +101,16 @@ def bucket_statements(stack: Stack) -> Iterator[Statement]:
 
 
 def _statements(stack: Stack, where: str, document: Mapping[str, Any]) -> Iterator[Statement]:
-    yield from (statement(where, stack.resolve(said)) for said in document["Statement"])
+    for said in document["Statement"]:
+        yield statement(where, {**stack.resolve(said), **_logs(stack, said)})
+
+
+def _logs(stack: Stack, said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Say a log group's ARN as CloudFormation does, with its streams: moto's lacks the end."""
+    match said["Resource"]:
+        case {"Fn::Sub": str(text)} if text.endswith("Logs.Arn}"):
+            return {"Resource": stack.resolve(said["Resource"]) + ":*"}
+    return {}
 
 
 def _several(said: Any) -> tuple[str, ...]:
