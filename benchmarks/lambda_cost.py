@@ -166,9 +166,7 @@ def goals(seen: Mapping[str, Any]) -> list[dict[str, Any]]:
             for r in [functions[n]["ratio"]]
         ),
         _goal("dependency layer, zipped", f"<= {LAYER_MB} MB", f"{layer:.2f} MB", layer <= LAYER_MB),
-        _goal(
-            "the tracer is loaded", "only when on", str(seen["tracer"]), seen["tracer"] == {"off": False, "on": True}
-        ),
+        _goal("X-Ray's SDK is loaded", "only when on", _loaded(seen["tracer"]), seen["tracer"] == ONLY_ON),
         *(_peak_goal(what, made) for what, made in seen["memory"].items()),
     ]
 
