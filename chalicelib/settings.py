@@ -15,6 +15,7 @@ _UPLOADS = (
 _FLEET = (
     "MODEL_ROLE_ARN", "SERVING_IMAGE", "ALLOWED_IMAGES", "INSTANCE_TYPE", "ALLOWED_INSTANCE_TYPES",
     "MAX_INSTANCES_PER_MODEL", "MODEL_SUBNETS", "MODEL_SECURITY_GROUPS", "MODEL_KMS_KEY", "DATA_CAPTURE",
+    "INFERENCE_AMI",
 )  # fmt: skip
 # What each function reads; the template gives it these and no others.
 FUNCTIONS: Mapping[str, Sequence[str]] = {
@@ -63,6 +64,7 @@ class Settings:
     model_security_groups: tuple[str, ...] = ()
     model_kms_key: str = ""
     data_capture: int = 0  # percent of requests
+    inference_ami: str = ""  # of GPU instances: which drivers they have
     quiet: timedelta = timedelta(0)
     rate_per_endpoint: float = 0.0  # predictions a second
     bounds: str = "{}"  # JSON: `operator_settings`

@@ -100,7 +100,7 @@ class _Patient(BatchProcessor):
     """Has a message that failed come again after a while that grows, not after the queue's whole patience."""
 
     def __init__(self, sqs: Any, queue_url: str, logger: Logger) -> None:
-        super().__init__(event_type=EventType.SQS)
+        super().__init__(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
         self._sqs = sqs
         self._url = queue_url
         self._logger = logger

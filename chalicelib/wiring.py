@@ -45,6 +45,8 @@ _SERVICES = (
 PACE = timedelta(minutes=1)
 # A caller waits: what accompanies a prediction is quick or is left.
 _PROMPT: Any = {"connect_timeout": 1, "read_timeout": 2, "retries": {"mode": "standard", "total_max_attempts": 3}}
+# One core inflates an archive at 110 MB/s or so, and a function ends after 12 minutes: what is larger is rejected.
+EXPANDED = 48 * 2**30
 PLAN = Plan(step_time=timedelta(minutes=5), start_timeout=timedelta(minutes=30), keep_warm=timedelta(hours=1))
 
 
@@ -179,8 +181,9 @@ def _operator(told: Settings) -> "OperatorSettings":
 
     said = parse_operator_settings(told.bounds)
     most = told.max_instances_per_model or Bounds.max_replicas
+    limits = replace(said.limits, expanded=min(said.limits.expanded, EXPANDED))
     bounds = replace(said.bounds, instance_types=told.allowed_instance_types, max_replicas=most)
-    return replace(said, bounds=bounds)
+    return replace(said, bounds=bounds, limits=limits)
 
 
 def _timers(told: Settings, sqs: Any) -> SchedulerTimers:
@@ -217,6 +220,7 @@ def _fleet(told: Settings) -> "SageMakerFleet":
         security_groups=told.model_security_groups,
         kms_key=told.model_kms_key,
         capture_percent=told.data_capture,
+        ami=told.inference_ami,
         capture_to=f"s3://{told.store_bucket}/_captured/",
     )
     return SageMakerFleet(hosting, _sagemaker_clients())

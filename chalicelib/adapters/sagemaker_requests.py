@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         TagTypeDef,
     )
 
+_HAS_GPU = re.compile(r"ml\.[gp]\d")
 VARIANT = "main"
 _LEAST_TIMEOUT, _MOST_TIMEOUT = 60, 3600
 # Families whose instances bring storage of their own, which SageMaker encrypts by itself.
@@ -45,6 +46,7 @@ class Hosting:
     kms_key: str = ""  # of the instances' volumes and of what is captured
     capture_percent: int = 0  # of requests, with their answers
     capture_to: str = ""  # s3:// URI
+    ami: str = ""  # of GPU instances: SageMaker's own choice has drivers of years ago; "" leaves it the choice
     requests_per_instance: float = 600.0  # a minute: what autoscaling aims at
 
 
@@ -119,15 +121,19 @@ def tag_list(tags: Mapping[str, str]) -> "list[TagTypeDef]":
 
 def _variant(name: str, deployment: Deployment, hosting: Hosting) -> "ProductionVariantTypeDef":
     patience = int(min(max(deployment.resources.start_timeout_s, _LEAST_TIMEOUT), _MOST_TIMEOUT))
-    return {
+    kind = instance_type(deployment, hosting)
+    variant: ProductionVariantTypeDef = {
         "VariantName": VARIANT,
         "ModelName": name,
-        "InstanceType": instance_type(deployment, hosting),  # type: ignore[typeddict-item]  # the operator's list
+        "InstanceType": kind,  # type: ignore[typeddict-item]  # the operator's list
         "InitialInstanceCount": deployment.resources.replicas,
         "ModelDataDownloadTimeoutInSeconds": patience,
         "ContainerStartupHealthCheckTimeoutInSeconds": patience,
         "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
     }
+    if hosting.ami and _HAS_GPU.match(kind):
+        variant["InferenceAmiVersion"] = hosting.ami  # type: ignore[typeddict-item]  # the operator's word
+    return variant
 
 
 def _most(deployment: Deployment) -> int:

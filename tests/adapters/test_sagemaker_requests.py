@@ -109,3 +109,16 @@ def test_what_the_operator_listed_is_allowed():
     kinds, images = ("ml.m5.large", "ml.g5.xlarge"), ("123456789012.dkr.ecr.*/serving:*",)
     listed = replace(HOSTING, allowed_instance_types=kinds, allowed_images=images)
     check(deployment(replicas=4, instance_type="ml.g5.xlarge"), listed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ami", "asked"),
+    [
+        ("ml.g5.xlarge", "newest", "newest"),
+        ("ml.p5.48xlarge", "newest", "newest"),
+        ("ml.g5.xlarge", "", None),
+        ("ml.m5.large", "newest", None),
+    ],
+)
+def test_the_drivers_of_gpu_instances_are_those_that_the_operator_chose(kind, ami, asked):
+    assert variant(instance_type=kind, allowed_instance_types=(kind,), ami=ami).get("InferenceAmiVersion") == asked

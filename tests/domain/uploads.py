@@ -65,8 +65,15 @@ def zipped(entries: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> 
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, body in entries.items():
-            archive.writestr(name, body)
+            archive.writestr(dated(name), body, method)
     return buffer.getvalue()
+
+
+def dated(name: str) -> zipfile.ZipInfo:
+    """Return an entry of a fixed date: the same bytes at any time, for tests are named by them."""
+    info = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
+    info.external_attr = (0o40775 << 16 | 0x10) if name.endswith("/") else 0o600 << 16
+    return info
 
 
 def mar(source: bytes = HANDLER, extra: Mapping[str, bytes] | None = None, **model: object) -> bytes:

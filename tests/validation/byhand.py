@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.domain.sstable import crc32c
+from tests.domain.uploads import dated
 
 STORED, DEFLATED = 0, 8
 CRC, PACKED, SIZE = "crc", "packed", "size"
@@ -137,7 +138,7 @@ def piped(files: Mapping[str, bytes], method: int) -> bytes:
     out = Unseekable()
     with zipfile.ZipFile(out, "w", method) as archive:  # type: ignore[call-overload]
         for name, body in files.items():
-            archive.writestr(name, body)
+            archive.writestr(dated(name), body, method)
     return out.body
 
 
@@ -270,5 +271,5 @@ def zip_of(files: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> byte
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, body in files.items():
-            archive.writestr(name, body)
+            archive.writestr(dated(name), body, method)
     return buffer.getvalue()
