@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
 _PAUSE = 10.0  # seconds between looks
+_IN_FLIGHT = 60.0  # seconds; what the function that starts deployments has for an invocation
+_LOOKS = 2
 _RESERVE_MS = 30_000  # of the function's time, for the answer
 _TIMEOUT = 10.0  # seconds
 
@@ -48,11 +50,18 @@ def answer(
 
 
 def _end_all(ports: Ports, remaining: Callable[[], int], sleep: Callable[[float], None]) -> list[str]:
-    """Stop all until a look finds nothing, or time is short; SageMaker refuses to delete what it still creates."""
-    while left := stop_all(ports):
-        if remaining() < _RESERVE_MS + _PAUSE * 1000:
+    """Stop all until two looks in a row find nothing, or time is short.
+
+    SageMaker refuses to delete what it still creates; and a function that ran when its trigger was taken away may
+    start something after the first look, but not after the second.
+    """
+    left, empty = stop_all(ports), 0
+    while remaining() > _RESERVE_MS + _IN_FLIGHT * 1000:
+        empty = 0 if left else empty + 1
+        if empty == _LOOKS:
             break
-        sleep(_PAUSE)
+        sleep(_PAUSE if left else _IN_FLIGHT)
+        left = stop_all(ports)
     return left
 
 

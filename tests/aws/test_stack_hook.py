@@ -57,6 +57,20 @@ def test_a_deletion_ends_everything_however_long_that_takes():
     assert told["RequestId"] == event("delete")["RequestId"]
 
 
+def test_what_an_invocation_still_starts_while_all_is_ended_is_ended_too():
+    fleet = running(patience=1)
+    stopped = fleet.stop
+
+    def stop(deployment_id: str) -> None:
+        stopped(deployment_id)
+        if not fleet.running and "late" not in fleet.asked:
+            fleet.running["late"] = Running(FleetState.STARTING)
+
+    fleet.stop = stop
+    assert answered(event("delete"), fleet)["Status"] == "SUCCESS"
+    assert fleet.asked == {"v1-a": 1, "v2-b": 1, "late": 1}
+
+
 def test_what_cannot_be_ended_in_time_is_named_and_the_deletion_fails():
     told = answered(event("delete"), running(patience=1000))
     assert told["Status"] == "FAILED"
@@ -88,7 +102,7 @@ def test_the_answer_is_put_to_the_url_that_cloudformation_gave(cloudformation):
     url, received = cloudformation
     ports = fake_ports(fleet=FakeFleet(), clock=FakeClock())
     asked = event("delete") | {"ResponseURL": url}
-    told = stack_hook.answer(asked, ports, remaining=lambda: 900_000, logger=Logger(service="t"))
+    told = stack_hook.answer(asked, ports, remaining=lambda: 900_000, logger=Logger(service="t"), sleep=lambda _: None)
     assert received == [("/answer?signature=x", "", told)]
 
 
