@@ -14,7 +14,6 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-import chalicelib.cold_start  # noqa: F401  # for its effect, before the rest
 from chalicelib import wiring
 from chalicelib.domain.errors import Conflict
 from chalicelib.domain.rollout import Rollout

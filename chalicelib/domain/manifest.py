@@ -14,7 +14,7 @@ from chalicelib.domain.refs import MARKERS
 class ManifestFile(BaseModel):
     """One file of an upload: path below the prefix, size in bytes, SHA-256 of its bytes in lower-case hex."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     path: str = Field(min_length=1)
     size: int = Field(ge=0)
@@ -24,7 +24,7 @@ class ManifestFile(BaseModel):
 class Manifest(BaseModel):
     """Every file of an upload but the manifest itself."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     version: Literal[1] = 1
     files: tuple[ManifestFile, ...]

@@ -16,12 +16,13 @@ _OWN_HANDLER = (
 )
 _SHOWN = 100
 _FINDINGS = 20  # of one file
-# PEP 508 by its shape: a name, extras, versions or an address, a marker.
-_REQUIREMENT = re.compile(
+# PEP 508 by its shape: a name, extras, versions or an address, a marker. Compiled at the first line that is read: these
+# two take longer than all other patterns of a cold start together.
+_REQUIREMENT = (
     r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?\s*(?:\[[\w\s,.-]*\])?\s*"
     r"(?:@\s*\S+|\(?\s*(?:(?:===|[=~<>!]=|[<>])\s*[\w.*+!-]+\s*,?\s*)*\)?)\s*(?:;.+)?\Z"
 )
-_LOCAL = re.compile(r"(?:[\w./\\-]+\.(?:whl|zip|tar\.gz)|(?:git\+|https?:|file:)\S+)(?:\[[\w,]*\])?\s*(?:;.+)?\Z")
+_LOCAL = r"(?:[\w./\\-]+\.(?:whl|zip|tar\.gz)|(?:git\+|https?:|file:)\S+)(?:\[[\w,]*\])?\s*(?:;.+)?\Z"
 _OPTION = re.compile(r"--?[A-Za-z]")
 _HASH = re.compile(r"\s--hash=\S+")
 
@@ -82,4 +83,4 @@ def _lines(name: str, lines: list[str]) -> Iterator[Finding]:
 
 
 def _is_requirement(said: str) -> bool:
-    return len(said) <= 4096 and bool(_REQUIREMENT.match(said) or _LOCAL.match(said))  # noqa: PLR2004
+    return len(said) <= 4096 and bool(re.match(_REQUIREMENT, said) or re.match(_LOCAL, said))  # noqa: PLR2004
