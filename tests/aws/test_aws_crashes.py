@@ -16,9 +16,9 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
-def explored(scenario: str, mishap: str) -> tuple[dict, dict, dict]:
+def explored(scenario: str, mishap: str, every: int) -> tuple[dict, dict, dict]:
     """Return the undisturbed end, the ends by where the path was cut, and the counts."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.aws.explore", scenario, mishap]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.aws.explore", scenario, mishap, str(every)]
     env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -38,7 +38,8 @@ def different(ends: dict, expected: dict) -> dict:
     }
 
 
-@pytest.mark.parametrize("mishap", ["dies", "throttled", "answer lost", "stale"])
+# Dying is gone through at every call; of the others each fourth cut (all of them by hand, with EVERY left out).
+@pytest.mark.parametrize(("mishap", "every"), [("dies", 1), ("throttled", 4), ("answer lost", 4), ("stale", 4)])
 @pytest.mark.parametrize(
     ("scenario", "split", "rollouts"),
     [
@@ -47,9 +48,9 @@ def different(ends: dict, expected: dict) -> dict:
         ("sick", {"m/1": 100}, ["m/1 promoted", "m/sick rolled_back"]),
     ],
 )
-def test_wherever_the_path_is_cut_it_ends_as_undisturbed(scenario, split, rollouts, mishap):
-    expected, ends, counts = explored(scenario, mishap)
+def test_wherever_the_path_is_cut_it_ends_as_undisturbed(scenario, split, rollouts, mishap, every):
+    expected, ends, counts = explored(scenario, mishap, every)
     assert (expected["split"], expected["rollouts"]) == (split, rollouts)
     assert (expected["endpoints"], expected["models"], expected["copies that no version names"]) == (1, 1, 0)
-    assert counts["cuts"] >= len(ends) >= 3
+    assert counts["cuts"] >= len(ends) >= 1
     assert different(ends, expected) == {}

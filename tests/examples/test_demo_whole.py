@@ -9,7 +9,7 @@ import pytest
 
 from tests.platform_world import environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(400)]
 
 DEMO = Path(__file__).parents[2] / "examples" / "digits" / "demo.py"
 

@@ -53,7 +53,7 @@ def fleet(store, tmp_path):
         yield fleet
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("framework", ["torch", "tensorflow"])
 def test_a_model_serves_behind_walls_and_proves_the_registered_bytes(fleet, store, framework):
     wishes = {"start_timeout_s": 120.0, "memory_mb": 4000}

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes_artifacts import small_mar
 from tests.platform_world import Load, platform, until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 GOOD = small_mar()
 SICK = {

@@ -9,7 +9,7 @@ from chalicelib.local.stores import MinIO
 from tests.fakes_artifacts import small_mar
 from tests.platform_world import PlatformProcess, environment, platform
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture

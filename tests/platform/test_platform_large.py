@@ -9,7 +9,7 @@ import pytest
 from tests.fakes_artifacts import small_mar
 from tests.platform_world import aws, platform
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 SIZE = 200 * 2**20
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.platform_world import platform
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 PACE = ("--step-time", "0.5", "--min-requests", "10", "--quiet-period", "0.5")
 SCORE = b"""

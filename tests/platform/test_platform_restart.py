@@ -10,7 +10,7 @@ from chalicelib.local.stores import MinIO
 from tests.fakes_artifacts import small_mar
 from tests.platform_world import Load, PlatformProcess, platform, until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 SLOW = """
 import time

@@ -27,7 +27,7 @@ from tests.fakes_artifacts import small_mar
 from tests.fakes_pipeline import FakeBus, FakeFleet, FakeMetrics, fake_ports
 from tests.platform_world import MODELDROP, aws, platform, until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 QUIET = 3.0  # seconds
 TOKEN = "token-of-the-test"

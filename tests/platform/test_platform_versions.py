@@ -5,7 +5,7 @@ import pytest
 from tests.fakes_artifacts import small_mar
 from tests.platform_world import Load, platform, until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 PACE = ("--step-time", "2", "--min-requests", "10", "--quiet-period", "0.5", "--keep-warm", "2")
 VERSIONS = ("v1", "v2", "v3", "v4", "v5")
