@@ -33,7 +33,7 @@ class Caller:
 
     ports: Ports
     scopes: str = "admin"
-    app: Chalice = field(default_factory=lambda: Chalice("api"))
+    app: Chalice = field(default_factory=lambda: Chalice("control-api"))
 
     def __post_init__(self) -> None:
         self.app.register_blueprint(api.routes)

@@ -132,7 +132,7 @@ class GatewayCaller:
     world: PredictWorld
     scopes: str = "predict:digits"
     key_id: str = "k1"
-    app: Chalice = field(default_factory=lambda: Chalice("api"))
+    app: Chalice = field(default_factory=lambda: Chalice("control-api"))
 
     def __post_init__(self) -> None:
         if not self.app.routes:  # else callers share an app

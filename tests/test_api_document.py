@@ -27,7 +27,7 @@ def caller():
 
 
 def test_each_route_is_in_the_document_and_each_documented_one_is_a_route():
-    app = Chalice("api")
+    app = Chalice("control-api")
     app.register_blueprint(api.routes)
     answered = {(method, path) for path, methods in app.routes.items() for method in methods}
     by_gateway = {(o.method, o.path) for o in api.PREDICT}

@@ -130,7 +130,7 @@ def test_callers_at_the_same_time_never_get_each_others_answers():
         return reply(call.body, content_type="text/plain")
 
     world.invoker.answers["v1"] = act
-    app = LocalChalice("api")
+    app = LocalChalice("control-api")
     callers = [GatewayCaller(world, "predict:digits", f"k{n}", app) for n in range(4)]
 
     def rounds(n):
@@ -145,7 +145,7 @@ def test_callers_at_the_same_time_never_get_each_others_answers():
 
 def test_both_blueprints_may_be_on_several_apps():
     for _ in range(2):
-        app = Chalice("api")
+        app = Chalice("control-api")
         app.register_blueprint(api.routes)
         app.register_blueprint(predict_api.routes)
         assert set(app.routes["/v1/endpoints/{name}"]) == {"GET", "POST"}

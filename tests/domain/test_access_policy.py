@@ -22,7 +22,7 @@ NEEDS = {"read": "deploy", "deploy": "deploy", "admin": "admin"}
 
 def routes():
     """Return (method, path template, scope) of every route that AWS answers."""
-    app = Chalice("api")
+    app = Chalice("control-api")
     operations = [route.operation for table in (api.routes.table, predict_api.routes.table) for route in table]
     app.register_blueprint(api.routes)
     app.register_blueprint(predict_api.routes)

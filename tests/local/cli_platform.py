@@ -38,7 +38,7 @@ class SmallPlatform:
             return 401, {}, b'{"error": {"code": "unauthenticated", "message": "this API key does not exist"}}'
         if path in self.answers:
             return self.answers[path]
-        answered = Caller(self.ports, app=LocalChalice("api")).call(method, path, body or None)
+        answered = Caller(self.ports, app=LocalChalice("control-api")).call(method, path, body or None)
         return answered.status, {}, json.dumps(answered.body).encode()
 
     @contextmanager
