@@ -147,7 +147,7 @@ class PlatformProcess:
         )
 
     def drop(self, prefix: str, files: dict[str, bytes]) -> None:
-        """Upload what decides the format last: a busy machine may take longer between two files than is called quiet."""
+        """Upload what decides the format last: on a busy machine the time between two files may count as quiet."""
         s3 = self.s3
         for path in sorted(files, key=lambda p: (p in DECIDING, p)):
             s3.put_object(Bucket="drop", Key=prefix + path, Body=files[path])

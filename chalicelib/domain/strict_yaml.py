@@ -4,26 +4,9 @@ What walks the document is `yaml_values`, loaded at the first one: PyYAML takes 
 most uploads have no YAML.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class YamlLimits:
-    characters: int = 65_536
-    depth: int = 32
-    values: int = 10_000  # with every alias counted as what it stands for
-
-
-DEFAULTS = YamlLimits()
-
-
-class BadYaml(ValueError):
-    """A text that isn't one plain document; `line` counts from 1 and is 0 where no line is to blame."""
-
-    def __init__(self, problem: str, line: int = 0) -> None:
-        super().__init__(f"line {line}: {problem}" if line else problem)
-        self.problem, self.line = problem, line
+from chalicelib.domain.yaml_limits import DEFAULTS, BadYaml, YamlLimits
 
 
 def parse(text: str | bytes, limits: YamlLimits = DEFAULTS) -> Any:

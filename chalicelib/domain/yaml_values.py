@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from chalicelib.domain.strict_yaml import BadYaml, YamlLimits
+from chalicelib.domain.yaml_limits import BadYaml, YamlLimits
 
 _STANDARD = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_STANDARD + kind for kind in ("str", "int", "float", "bool", "null", "timestamp"))

@@ -6,7 +6,8 @@ from typing import Any
 from chalicelib.domain.deploy import Settled, settle, wishes_from
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.refs import VersionRef
-from chalicelib.domain.strict_yaml import BadYaml, parse
+from chalicelib.domain.strict_yaml import parse
+from chalicelib.domain.yaml_limits import BadYaml
 from chalicelib.pipeline.ports import Ports
 
 _LARGEST = 65_536  # bytes

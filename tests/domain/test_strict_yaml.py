@@ -7,7 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.domain.strict_yaml import DEFAULTS, BadYaml, YamlLimits, parse
+from chalicelib.domain.strict_yaml import parse
+from chalicelib.domain.yaml_limits import DEFAULTS, BadYaml, YamlLimits
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from chalicelib.domain.pickles import UNRESOLVED, PickleWalk
 from chalicelib.domain.protobuf import Malformed, Wire
 from chalicelib.domain.report_text import as_json, as_text
 from chalicelib.domain.sstable import entries
-from chalicelib.domain.strict_yaml import BadYaml, parse
+from chalicelib.domain.strict_yaml import parse
+from chalicelib.domain.yaml_limits import BadYaml
 from chalicelib.domain.zipdir import ZipFault, directory_findings, read_directory
 from chalicelib.domain.zipwalk import extract, walk
 from tests.domain.uploads import Memory, mar, upload_of, zipped

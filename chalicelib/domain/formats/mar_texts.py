@@ -7,7 +7,8 @@ from typing import Any
 from chalicelib.domain.findings import Finding, Severity
 from chalicelib.domain.formats.handler import FIX, OWN, UNSERVED, handler_finding, parse_handler
 from chalicelib.domain.formats.mar_manifest import MANIFEST
-from chalicelib.domain.strict_yaml import BadYaml, parse
+from chalicelib.domain.strict_yaml import parse
+from chalicelib.domain.yaml_limits import BadYaml
 from chalicelib.domain.zipdir import Entry
 
 _OWN_HANDLER = (

@@ -14,7 +14,7 @@ from chalicelib.domain.formats.runtime_yaml import Runtime, read_runtime
 from chalicelib.domain.formats.seam import Format, Judgement, Limits, Reader
 from chalicelib.domain.loose import looks_like_a_pickle
 from chalicelib.domain.objects import Upload
-from chalicelib.domain.strict_yaml import DEFAULTS
+from chalicelib.domain.yaml_limits import DEFAULTS
 
 SCORE, PREDICTOR = "score.py", "predictor.py"
 _PROTOCOL = 2  # bytes at a pickle's start

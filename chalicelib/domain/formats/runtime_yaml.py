@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.domain.findings import Finding, Severity
-from chalicelib.domain.strict_yaml import BadYaml, parse
+from chalicelib.domain.strict_yaml import parse
+from chalicelib.domain.yaml_limits import BadYaml
 
 FILE = "runtime.yaml"
 _TYPES = ("data_science", "published")
