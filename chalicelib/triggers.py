@@ -6,6 +6,9 @@ the id follows from the work, so nothing has to be handed on, and a repeat has t
 A function imports this module first: with pydantic loaded already, Powertools' batch would load models of all events.
 """
 
+import chalicelib.cold_start  # noqa: F401  # for its effect, before the rest
+
+# isort: split
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
