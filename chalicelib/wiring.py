@@ -14,7 +14,6 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.config import Config
-from botocore.loaders import Loader
 from botocore.session import Session, get_session
 
 from chalicelib.adapters.best_effort import best_effort
@@ -24,6 +23,7 @@ from chalicelib.adapters.eventbridge import EventBus
 from chalicelib.adapters.s3 import S3Bucket
 from chalicelib.adapters.s3_copy import CopyingSealer
 from chalicelib.adapters.scheduler import SchedulerTimers, WakeUpQueue
+from chalicelib.adapters.service_data import ServiceData
 from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.rollout import Plan
 from chalicelib.pipeline.ports import Ports
@@ -84,18 +84,11 @@ class Late:
         return getattr(self._made, name)
 
 
-class _Ours(Loader):
-    """Finds what botocore knows of a service without looking through all 400 of AWS first."""
-
-    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002  # as it is called
-        return list(_SERVICES)
-
-
 @cache
 def _session() -> Session:
     """Return botocore's session: boto3's adds nothing that we use, and takes a fifth of a cold start."""
     session = get_session()
-    session.register_component("data_loader", _Ours())
+    session.register_component("data_loader", ServiceData(_SERVICES))
     return session
 
 
