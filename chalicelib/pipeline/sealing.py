@@ -20,11 +20,12 @@ class StreamingSealer:
 
     drop: Bucket
     store: Bucket
+    part_size: int = PART_SIZE
 
     def copy(self, item: StoredObject, key: str, *, sha256: str = "") -> str:
         """Copy one object; raises Gone, or Rejected when its SHA-256 isn't the promised one."""
         digests = _Digests()
-        self.store.put_parts(key, digests.over(_parts(self.drop, item)))
+        self.store.put_parts(key, digests.over(_parts(self.drop, item, self.part_size)))
         _check_promise(item, digests.whole.hexdigest(), sha256)
         return file_digest(digests.parts)
 
@@ -54,13 +55,13 @@ class _Digests:
             yield part
 
 
-def _parts(drop: Bucket, item: StoredObject) -> Iterator[bytes]:
-    """Yield an object in parts of PART_SIZE bytes; an empty object is one empty part."""
+def _parts(drop: Bucket, item: StoredObject, size: int) -> Iterator[bytes]:
+    """Yield an object in parts of that size; an empty object is one empty part."""
     held = bytearray()
     for block in drop.stream(item):
         held += block
-        while len(held) >= PART_SIZE:
-            yield bytes(held[:PART_SIZE])
-            del held[:PART_SIZE]
+        while len(held) >= size:
+            yield bytes(held[:size])
+            del held[:size]
     if held or not item.size:
         yield bytes(held)

@@ -28,7 +28,7 @@ from tests.aws.roles_recorder import Call, Recorder
 from tests.aws.roles_table import TABLE, UNNAMED, Line, behind
 from tests.aws.stack import CREDENTIALS, REGION, Stack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 OFF: Mapping[str, str] = {"Bounds": BOUNDS}
 ON: Mapping[str, str] = {

@@ -10,25 +10,26 @@ from moto import mock_aws
 from chalicelib.adapters.s3 import S3Bucket, make_bucket
 from chalicelib.adapters.s3_copy import CopyingSealer
 from chalicelib.domain.errors import Rejected
-from chalicelib.domain.version import PART_SIZE, file_digest
+from chalicelib.domain.version import file_digest
 from chalicelib.pipeline.ports import Gone
 from chalicelib.pipeline.sealing import StreamingSealer
 from tests.fakes import FakeBucket
 
-LARGE = bytes(range(256)) * (PART_SIZE // 256) + b"and a second part"
+PART = 5 * 2**20  # the least that S3 takes
+LARGE = bytes(range(256)) * (PART // 256) + b"and a second part"
 
 
 @pytest.fixture(params=["in memory", "streaming on S3", "copying on S3"])
 def sealer(request, monkeypatch):
     if request.param == "in memory":
-        yield StreamingSealer(FakeBucket(), FakeBucket())
+        yield StreamingSealer(FakeBucket(), FakeBucket(), PART)
         return
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1")
-        drop, store = make_bucket(client, "the-drop"), make_bucket(client, "the-store")
-        yield (StreamingSealer if request.param.startswith("streaming") else CopyingSealer)(drop, store)
+        drop, store = (replace(make_bucket(client, name), part_size=PART) for name in ("the-drop", "the-store"))
+        yield (StreamingSealer if request.param.startswith("streaming") else CopyingSealer)(drop, store, PART)
 
 
 def dropped(sealer, body: bytes, key: str = "m/v1/a b+ü.bin"):
@@ -39,7 +40,7 @@ def dropped(sealer, body: bytes, key: str = "m/v1/a b+ü.bin"):
 @pytest.mark.parametrize("body", [b"", b"weights", LARGE], ids=["empty", "small", "two parts"])
 def test_the_copy_is_the_same_and_its_digest_is_the_composite_one(sealer, body):
     digest = sealer.copy(dropped(sealer, body), "m/v1/attempt/a", sha256=hashlib.sha256(body).hexdigest())
-    parts = [body[at : at + PART_SIZE] for at in range(0, len(body) or 1, PART_SIZE)]
+    parts = [body[at : at + PART] for at in range(0, len(body) or 1, PART)]
     assert digest == file_digest(hashlib.sha256(part).digest() for part in parts)
     assert sealer.store.get("m/v1/attempt/a") == body
 

@@ -33,6 +33,7 @@ FRONT = (
     "sstable",
     "pickles",
     "strict_yaml",
+    "yaml_values",
     "ahead",
 )
 MODULES = {f"chalicelib.domain.{name}" for name in FRONT} | {
