@@ -63,7 +63,7 @@ check: $(VENV)/.installed-test
 
 # Two at a time where nobody minds; whole platforms under load have the machine to themselves.
 test: minio $(VENV)/.installed-test $(VENV)/.installed-sam check
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m 'not alone' -n 2 --dist loadfile
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m 'not alone' -n 2 --dist loadfile --no-loadscope-reorder
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m alone
 
 # What `sam deploy` sends to AWS, in .aws-sam; it needs the Python of the Lambda runtime.

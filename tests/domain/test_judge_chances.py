@@ -62,7 +62,7 @@ def share(outcome: Outcome, found: list[End]) -> float:
     [("errors", 0.0), ("errors", 0.02), ("errors", 0.1), ("rejected", 0.3), ("nonfinite", 0.1)],
 )
 def test_a_canary_equal_to_stable_is_wrongly_failed_in_at_most_2_of_100_rollouts(kind, both):
-    found = ends(kind, both, both, rollouts=400)
+    found = ends(kind, both, both, rollouts=200)
     assert share(Outcome.FAIL, found) <= 0.02
     assert share(Outcome.PASS, found) >= 0.8
 
