@@ -13,7 +13,7 @@ MINIO_CACHE   := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/modeld
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] < (3,14))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help demo test check up minio install clean constraints package package-check
+.PHONY: help demo test check up minio install clean constraints package package-check aws-proofs
 .DEFAULT_GOAL := help
 
 help:
@@ -63,7 +63,7 @@ check: $(VENV)/.installed-test
 
 # Two at a time where nobody minds; whole platforms under load have the machine to themselves.
 test: minio $(VENV)/.installed-test $(VENV)/.installed-sam check
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m 'not alone' -n 2 --dist loadfile --no-loadscope-reorder
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m 'not alone and not exhaustive' -n 2 --dist loadfile --no-loadscope-reorder
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m alone
 
 # What `sam deploy` sends to AWS, in .aws-sam; it needs the Python of the Lambda runtime.
@@ -74,6 +74,10 @@ package: $(VENV)/.installed-sam
 # Each function with only its own role, and the built zips on the runtime's Python: two proofs of `make test`, alone.
 package-check: $(VENV)/.installed-test $(VENV)/.installed-sam
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/aws -k 'test_package or test_roles'
+
+# Every death and every role, with all options off and on: minutes more than `make test` takes of them.
+aws-proofs: $(VENV)/.installed-test $(VENV)/.installed-sam
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/aws
 
 constraints: $(BIN)/uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

@@ -50,12 +50,12 @@ ENDS = {
     ("scenario", "mishap", "every"),
     [
         ("first", "dies", 3),
-        ("good", "dies", 3),
-        ("sick", "dies", 3),
-        ("first", "throttled", 8),
-        ("first", "answer lost", 8),
-        ("sick", "answer lost", 8),
-        ("sick", "stale", 8),
+        pytest.param("good", "dies", 3, marks=pytest.mark.exhaustive),
+        pytest.param("sick", "dies", 3, marks=pytest.mark.exhaustive),
+        pytest.param("first", "throttled", 8, marks=pytest.mark.exhaustive),
+        pytest.param("first", "answer lost", 8, marks=pytest.mark.exhaustive),
+        pytest.param("sick", "answer lost", 8, marks=pytest.mark.exhaustive),
+        pytest.param("sick", "stale", 8, marks=pytest.mark.exhaustive),
     ],
 )
 def test_wherever_the_path_is_cut_it_ends_as_undisturbed(scenario, mishap, every):

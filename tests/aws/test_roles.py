@@ -105,7 +105,10 @@ class Driven:
         return {spare for role, said in roles for spare in unneeded(said, self.called[role] | served[role])}
 
 
-@pytest.fixture(scope="module", params=[OFF, ON], ids=["all off", "all on"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(OFF, marks=pytest.mark.exhaustive, id="all off"), pytest.param(ON, id="all on")],
+)
 def driven(request: pytest.FixtureRequest) -> Iterator[Driven]:
     """Yield a stack after the whole path, with optional parameters off or on."""
     with pytest.MonkeyPatch.context() as patch:
