@@ -19,7 +19,6 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from chalicelib import wiring
 from chalicelib.domain.errors import Conflict
-from chalicelib.domain.rollout import Rollout
 from chalicelib.domain.transition import Transition
 from chalicelib.events import FleetChanged, WakeUp, parse_message
 from chalicelib.pipeline.announce import announce
@@ -124,8 +123,8 @@ def about(wake_up: WakeUp, ports: Ports) -> str:
         return name.removesuffix("/")
     records = Records(ports.registry)
     endpoint = records.endpoint(name)
-    rollout = records.get(Rollout, endpoint.value.rollout) if endpoint and endpoint.value.rollout else None
-    return str(rollout.value.ref) if rollout and rollout.value.is_open else name
+    rollout = records.open_rollout(endpoint.value) if endpoint else None
+    return str(rollout.value.ref) if rollout else name
 
 
 def count(told: list[Transition], metrics: Metrics) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from chalicelib.adapters.sagemaker_clients import Clients, code_of
+from chalicelib.adapters.errors import code_of
+from chalicelib.adapters.sagemaker_clients import Clients
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling.type_defs import TargetTrackingScalingPolicyConfigurationOutputTypeDef

@@ -31,7 +31,7 @@ from chalicelib.adapters.dynamodb_items import (
 )
 from chalicelib.adapters.dynamodb_rows import rows
 from chalicelib.adapters.dynamodb_spills import Overflow, SpillName, Spills
-from chalicelib.adapters.s3 import code_of
+from chalicelib.adapters.errors import code_of
 from chalicelib.domain.errors import Conflict
 from chalicelib.domain.record import Doc, Write
 from chalicelib.domain.transition import Transition

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.adapters.errors import code_of
 from chalicelib.adapters.session import open_session, proxies
 from chalicelib.domain.errors import Gone
 from chalicelib.domain.objects import StoredObject
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 BLOCK = 2**20  # bytes that a stream yields at once
 DELETE_AT_ONCE = 1000  # S3's own limit for DeleteObjects
 # 405 is S3's answer for a version that is a delete marker.
-GONE = {"NoSuchKey", "NoSuchVersion", "404", "PreconditionFailed", "412", "MethodNotAllowed"}
+_GONE = {"NoSuchKey", "NoSuchVersion", "404", "PreconditionFailed", "412", "MethodNotAllowed"}
 # A store that won't say, or doesn't know the question: If-Match guards every read there.
 _NOT_TOLD = {"AccessDenied", "NotImplemented", "MethodNotAllowed"}
 
@@ -56,10 +57,6 @@ def make_client(
     )
     client: S3Client = open_session(access, secret, region, profile).client("s3", endpoint_url=endpoint, config=config)
     return client
-
-
-def code_of(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")
 
 
 def answers(client: "S3Client") -> bool:
@@ -100,11 +97,12 @@ def forget_deleted(bucket: "S3Bucket", days: int) -> None:
 
 
 @contextmanager
-def _gone(item: StoredObject) -> Iterator[None]:
+def gone(item: StoredObject) -> Iterator[None]:
+    """Turn "those bytes are no longer there" into Gone."""
     try:
         yield
     except ClientError as error:
-        if code_of(error) in GONE:
+        if code_of(error) in _GONE:
             raise Gone(f"{item.key} {item.version_id or item.etag}: {code_of(error)}") from error
         raise
 
@@ -139,13 +137,13 @@ class S3Bucket:
             return b""
         request = self._named(item)
         request["Range"] = f"bytes={start}-{start + wanted - 1}"
-        with _gone(item):
+        with gone(item):
             answer = self.client.get_object(**request)
         return answer["Body"].read()
 
     def stream(self, item: StoredObject) -> Iterator[bytes]:
         """Yield the object's bytes once; raises Gone before the first block or never."""
-        with _gone(item):
+        with gone(item):
             body = self.client.get_object(**self._named(item))["Body"]
         with body:
             yield from body.iter_chunks(BLOCK)

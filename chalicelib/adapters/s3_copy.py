@@ -5,18 +5,17 @@ The digest is S3's own composite SHA-256 over parts of PART_SIZE, the same that 
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.adapters.s3 import GONE, S3Bucket, code_of
+from chalicelib.adapters.s3 import S3Bucket, gone
 from chalicelib.domain.errors import Gone, Rejected
 from chalicelib.domain.objects import StoredObject
-from chalicelib.domain.refs import MANIFEST
-from chalicelib.domain.version import PART_SIZE
+from chalicelib.domain.version import PART_SIZE, check_promise
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef, CopySourceTypeDef, TaggingTypeDef, TagTypeDef
@@ -35,7 +34,7 @@ class CopyingSealer:
 
     def copy(self, item: StoredObject, key: str, *, sha256: str = "") -> str:
         """Copy one object; raises Gone, or Rejected when its SHA-256 isn't the promised one."""
-        with _gone(item):
+        with gone(item):
             digest = self._whole(item, key) if item.size <= self.part_size else self._by_parts(item, key)
         if sha256:
             self._check(item, digest, sha256)
@@ -45,7 +44,7 @@ class CopyingSealer:
         """Tag objects, beside their own tags, so that the drop's lifecycle expires them; one that is full stays."""
         client, bucket = self.drop.client, self.drop.name
         for item in items:
-            with suppress(Gone), _gone(item):
+            with suppress(Gone), gone(item):
                 found = client.get_object_tagging(Bucket=bucket, Key=item.key, VersionId=item.version_id)["TagSet"]
                 if _SEALED not in found and len(found) < _MOST_TAGS:
                     tags: TaggingTypeDef = {"TagSet": [*found, _SEALED]}
@@ -103,24 +102,10 @@ class CopyingSealer:
     def _check(self, item: StoredObject, digest: str, promised: str) -> None:
         """Hold the whole's SHA-256 against the manifest's; S3 knows it of one part only, else it is read."""
         found = self._read_digest(item) if "-" in digest else digest
-        if found != promised:
-            raise Rejected(
-                f"{item.key} arrived with SHA-256 {found}, but {MANIFEST} says {promised}; upload it again",
-                code="digest_mismatch",
-            )
+        check_promise(item.key, found, promised)
 
     def _read_digest(self, item: StoredObject) -> str:
         whole = hashlib.sha256()
         for block in self.drop.stream(item):
             whole.update(block)
         return whole.hexdigest()
-
-
-@contextmanager
-def _gone(item: StoredObject) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        if code_of(error) in GONE:
-            raise Gone(f"{item.key} {item.version_id}: {code_of(error)}") from error
-        raise

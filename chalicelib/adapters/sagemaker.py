@@ -16,7 +16,8 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutErr
 
 from chalicelib.adapters import sagemaker_names as names
 from chalicelib.adapters.autoscaling import Room, VariantScaling
-from chalicelib.adapters.sagemaker_clients import Clients, code_of
+from chalicelib.adapters.errors import code_of
+from chalicelib.adapters.sagemaker_clients import Clients
 from chalicelib.adapters.sagemaker_requests import VARIANT, Hosting, check, config_request, model_request, tag_list
 from chalicelib.adapters.sagemaker_seen import IN_PROGRESS, instances, seen
 from chalicelib.adapters.sagemaker_things import Awaited, Things

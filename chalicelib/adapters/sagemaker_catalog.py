@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from chalicelib.adapters.sagemaker_clients import code_of, is_invalid
+from chalicelib.adapters.errors import code_of
+from chalicelib.adapters.sagemaker_clients import is_invalid
 from chalicelib.adapters.sagemaker_names import carries, group_name, group_tags
 from chalicelib.adapters.sagemaker_requests import tag_list
 from chalicelib.domain.catalog import Approval, CatalogEntry

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from chalicelib.adapters.errors import code_of, message_of
+
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
     from mypy_boto3_sagemaker import SageMakerClient
@@ -19,14 +21,6 @@ class Clients:
     sagemaker: "SageMakerClient"
     runtime: "SageMakerRuntimeClient"  # for looks at a replica: a busy one is looked at again later
     scaling: "ApplicationAutoScalingClient"
-
-
-def code_of(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")
-
-
-def message_of(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Message", "")
 
 
 def is_missing(error: ClientError) -> bool:

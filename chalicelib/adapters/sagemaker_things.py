@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from chalicelib.adapters.sagemaker_clients import Clients, code_of, is_invalid, is_missing, message_of
+from chalicelib.adapters.errors import code_of, message_of
+from chalicelib.adapters.sagemaker_clients import Clients, is_invalid, is_missing
 from chalicelib.adapters.sagemaker_names import carries
 from chalicelib.domain.errors import Rejected
 

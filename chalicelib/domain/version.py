@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from chalicelib.domain.errors import Rejected
 from chalicelib.domain.findings import ArtifactFormat
-from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.refs import MANIFEST, VersionRef
 
 PART_SIZE = 64 * 2**20  # bytes; S3's composite SHA-256 is over parts of this size
 
@@ -50,3 +51,12 @@ def version_digest(files: Iterable[SealedFile]) -> str:
     """Return the digest of a version: SHA-256 over its files' `path NUL size NUL digest LF`, sorted by path."""
     lines = (f"{f.path}\0{f.size}\0{f.digest}\n".encode() for f in sorted(files, key=lambda f: f.path.encode()))
     return "sha256:" + hashlib.sha256(b"".join(lines)).hexdigest()
+
+
+def check_promise(key: str, found: str, promised: str) -> None:
+    """Raise Rejected when a file's SHA-256 isn't the one that its manifest promised."""
+    if found != promised:
+        raise Rejected(
+            f"{key} arrived with SHA-256 {found}, but {MANIFEST} says {promised}; upload it again",
+            code="digest_mismatch",
+        )

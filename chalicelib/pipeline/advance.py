@@ -36,8 +36,8 @@ def advance(name: str, ports: Ports) -> Action | None:
     """Take the one next action of an endpoint's open rollout; None when there is none."""
     records = Records(ports.registry)
     endpoint = records.endpoint(name)
-    rollout = records.get(Rollout, endpoint.value.rollout) if endpoint else None
-    if not endpoint or not rollout or not rollout.value.is_open:
+    rollout = records.open_rollout(endpoint.value) if endpoint else None
+    if not endpoint or not rollout:
         return None
     seen = observe(endpoint.value, rollout.value, ports)
     action = decide(rollout.value, seen, ports.clock())

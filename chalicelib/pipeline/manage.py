@@ -54,7 +54,7 @@ def abort(endpoint: str, ports: Ports) -> dict[str, Any]:
 def roll_back(endpoint: str, ports: Ports) -> dict[str, Any]:
     """Abort an open rollout; else give all traffic to the previous deployment, at once, while it is kept warm."""
     stored = _endpoint(endpoint, ports)
-    if _open_rollout(stored.value, ports):
+    if Records(ports.registry).open_rollout(stored.value):
         return abort(endpoint, ports)
     after = _returned(stored.value, ports)
     message = f"all traffic back to {after.deployments[after.promoted].ref}, asked for by a person"
@@ -92,7 +92,7 @@ def _returned(endpoint: Endpoint, ports: Ports) -> Endpoint:
 
 def _steer(endpoint: str, kind: str, message: str, ports: Ports, **changes: Any) -> dict[str, Any]:
     stored = _endpoint(endpoint, ports)
-    rollout = _open_rollout(stored.value, ports)
+    rollout = Records(ports.registry).open_rollout(stored.value)
     if not rollout:
         raise Rejected(f"{endpoint} has no open rollout; start one, or drop a new version", code="conflict")
     changed = rollout.to(**changes)
@@ -107,11 +107,6 @@ def _endpoint(name: str, ports: Ports) -> Stored[Endpoint]:
     if stored := Records(ports.registry).endpoint(name):
         return stored
     raise NotFound(f"there is no endpoint {name!r}; it is made by the first version that is dropped for it")
-
-
-def _open_rollout(endpoint: Endpoint, ports: Ports) -> Stored[Rollout] | None:
-    stored = Records(ports.registry).get(Rollout, endpoint.rollout) if endpoint.rollout else None
-    return stored if stored and stored.value.is_open else None
 
 
 def _opened(rollout_id: str, ports: Ports) -> Stored[Rollout]:

@@ -58,8 +58,7 @@ def _commit_opening(rollout: Rollout, stored: Stored[Endpoint], version: Stored[
     endpoint = stored.value
     writes: list[Write] = []
     told: list[Transition] = []
-    before = Records(ports.registry).get(Rollout, endpoint.rollout) if endpoint.rollout else None
-    if before and before.value.is_open:
+    if before := Records(ports.registry).open_rollout(endpoint):
         reason = f"{rollout.ref} is newer"
         endpoint, after = ended(endpoint, before.value, Phase.SUPERSEDED, reason, rollout.opened)
         writes.append(replace(before, value=after).write)

@@ -17,7 +17,6 @@ from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.invocation import BUDGET, BYTES, Call, NoAnswer, Reply, TimedOut, TooLarge, Unanswered
 from chalicelib.domain.predict_body import is_json, meant_type, speaks_instances
-from chalicelib.domain.rollout import Rollout
 from chalicelib.domain.served_by import ENDPOINT, NONFINITE, REQUEST_ID, join, stamp_of
 from chalicelib.domain.split import choose
 from chalicelib.pipeline.ports import Registry
@@ -133,9 +132,8 @@ class Routes:
         stored = self._records.endpoint(name)
         if stored is None:
             raise NotFound(f"no endpoint is called {name!r}; GET /v1/endpoints lists those there are")
-        rollout = self._records.get(Rollout, stored.value.rollout) if stored.value.rollout else None
-        is_open = rollout is not None and rollout.value.is_open
-        return Route(stored.value, rollout.value.canary.id if rollout and is_open else "", now)
+        rollout = self._records.open_rollout(stored.value)
+        return Route(stored.value, rollout.value.canary.id if rollout else "", now)
 
 
 # --- decide ------------------------------------------------------------------------------------------------------

@@ -103,6 +103,11 @@ class Records:
     def endpoint(self, name: str) -> Stored[Endpoint] | None:
         return self.get(Endpoint, name)
 
+    def open_rollout(self, endpoint: Endpoint) -> Stored[Rollout] | None:
+        """Return an endpoint's open rollout."""
+        found = self.get(Rollout, endpoint.rollout) if endpoint.rollout else None
+        return found if found and found.value.is_open else None
+
 
 def to_json(value: Any) -> dict[str, Any]:
     """Return a record's JSON form."""

@@ -7,10 +7,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from chalicelib.domain.errors import Rejected
 from chalicelib.domain.objects import StoredObject
-from chalicelib.domain.refs import MANIFEST
-from chalicelib.domain.version import PART_SIZE, file_digest
+from chalicelib.domain.version import PART_SIZE, check_promise, file_digest
 from chalicelib.pipeline.ports import Bucket
 
 
@@ -26,19 +24,12 @@ class StreamingSealer:
         """Copy one object; raises Gone, or Rejected when its SHA-256 isn't the promised one."""
         digests = _Digests()
         self.store.put_parts(key, digests.over(_parts(self.drop, item, self.part_size)))
-        _check_promise(item, digests.whole.hexdigest(), sha256)
+        if sha256:
+            check_promise(item.key, digests.whole.hexdigest(), sha256)
         return file_digest(digests.parts)
 
     def release(self, items: Sequence[StoredObject]) -> None:
         """Nothing to say: the drop keeps what was sealed until somebody deletes it."""
-
-
-def _check_promise(item: StoredObject, found: str, promised: str) -> None:
-    if promised not in {"", found}:
-        raise Rejected(
-            f"{item.key} arrived with SHA-256 {found}, but {MANIFEST} says {promised}; upload it again",
-            code="digest_mismatch",
-        )
 
 
 class _Digests:

@@ -23,8 +23,9 @@ def tend(name: str, ports: Ports) -> None:
         ports.registry.commit([replace(stored, value=after).write])
     for gone in set(stored.value.deployments) - set(after.deployments):
         ports.fleet.stop(gone)
-    returned_to = _may_be_returned_to(after, ports)
-    for needed in _needed(after, ports):
+    rollout = _open_rollout(after, ports)
+    returned_to = _may_be_returned_to(after, rollout)
+    for needed in _needed(after, rollout):
         ports.fleet.ensure(after.deployments[needed], Capacity(may_scale_in=needed not in returned_to))
     if coming := next_retirement(after):
         wake_endpoint(name, ports, after=max(coming - now, timedelta(0)))
@@ -33,7 +34,7 @@ def tend(name: str, ports: Ports) -> None:
 def revive(name: str, ports: Ports) -> None:
     """Give what an endpoint needs and what failed for good another start: what made it fail may be over."""
     stored = Records(ports.registry).endpoint(name)
-    for needed in _needed(stored.value, ports) if stored else ():
+    for needed in _needed(stored.value, _open_rollout(stored.value, ports)) if stored else ():
         seen = ports.fleet.observe(needed)
         if seen.state is FleetState.FAILED:
             now = ports.clock()
@@ -44,21 +45,19 @@ def revive(name: str, ports: Ports) -> None:
             wake_endpoint(name, ports)
 
 
-def _needed(endpoint: Endpoint, ports: Ports) -> list[str]:
+def _open_rollout(endpoint: Endpoint, ports: Ports) -> Rollout | None:
+    found = Records(ports.registry).open_rollout(endpoint)
+    return found.value if found else None
+
+
+def _needed(endpoint: Endpoint, rollout: Rollout | None) -> list[str]:
     """Return the deployments that should run. An open rollout's canary is started by the rollout's own decision."""
-    rollout = _open_rollout(endpoint, ports)
     canary = rollout.canary.id if rollout else ""
     named = {*endpoint.split.weights, endpoint.promoted, endpoint.previous} - {"", canary}
     return sorted(named & set(endpoint.deployments))
 
 
-def _may_be_returned_to(endpoint: Endpoint, ports: Ports) -> set[str]:
+def _may_be_returned_to(endpoint: Endpoint, rollout: Rollout | None) -> set[str]:
     """Return the deployments that must keep their room: stable from the first shift on, the previous one while warm."""
-    rollout = _open_rollout(endpoint, ports)
     stable = rollout.stable if rollout and rollout.phase is Phase.STEPPING else ""
     return {stable, endpoint.previous}
-
-
-def _open_rollout(endpoint: Endpoint, ports: Ports) -> Rollout | None:
-    stored = Records(ports.registry).get(Rollout, endpoint.rollout) if endpoint.rollout else None
-    return stored.value if stored and stored.value.is_open else None

@@ -64,7 +64,7 @@ def endpoint(name: str, ports: Ports) -> View:
 
 def describe_endpoint(value: Endpoint, ports: Ports) -> View:
     """Return an endpoint as it is: the split in force, what runs, and its open rollout with the live judgement."""
-    found = Records(ports.registry).get(Rollout, value.rollout) if value.rollout else None
+    rollout = Records(ports.registry).open_rollout(value)
     return {
         "name": value.name,
         "owner": value.owner,
@@ -73,7 +73,7 @@ def describe_endpoint(value: Endpoint, ports: Ports) -> View:
         "promoted": value.promoted,
         "previous": value.previous,
         "previous_until": value.previous_until.isoformat() if value.previous_until else None,
-        "rollout": _live(value, found.value, ports) if found and found.value.is_open else None,
+        "rollout": _live(value, rollout.value, ports) if rollout else None,
         "last_rollout": value.rollout,
         "rate": value.rate or None,
     }

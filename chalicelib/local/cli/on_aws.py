@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.adapters.s3 import code_of
+from chalicelib.adapters.errors import code_of
 from chalicelib.adapters.session import open_session
 from chalicelib.domain.refs import is_legal
 from chalicelib.local.cli.exits import Ended, Status

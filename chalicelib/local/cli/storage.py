@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from chalicelib.adapters.s3 import code_of, make_client
+from chalicelib.adapters.errors import code_of
+from chalicelib.adapters.s3 import make_client
 from chalicelib.local.cli.exits import Ended, Status
 from chalicelib.local.home import Home
 from chalicelib.pipeline.ports import Gone
