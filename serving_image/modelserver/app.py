@@ -1,19 +1,19 @@
 """Where a request meets a contract: routes, readiness, and the headers that every answer carries."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
-from modelserver.codec import Encoded
 from modelserver.contracts import Call, HealthRoute, PredictRoute, kserve_v1, sagemaker, torchserve, vertex
-from modelserver.engine import RAISED, Engine, Job, Outcome
+from modelserver.engine import Engine, Job
 from modelserver.errors import RequestError, bad_request, model_failed
 from modelserver.formats import Model
 from modelserver.http import Cancel
 from modelserver.log import emit
 from modelserver.messages import DIGEST, NONFINITE, Request, Response, error_response, json_response
 from modelserver.metrics import CONTENT_TYPE, ServingMetrics
+from modelserver.outcomes import RAISED, Outcome
 from modelserver.rows import Prediction
 from modelserver.settings import Settings
 
@@ -43,7 +43,10 @@ class Served:
 
 
 class App:
-    """Answers requests; `serve` and `drain` move it from loading to ready to draining."""
+    """Answers requests; `serve` and `drain` move it from loading to ready to draining.
+
+    Each request keeps the version that was served when it was parsed: that one answers it and is named in its answer.
+    """
 
     def __init__(self, settings: Settings, metrics: ServingMetrics) -> None:
         self._metrics = metrics
@@ -54,8 +57,10 @@ class App:
         self._predict = {route.path: route for route in routes if isinstance(route, PredictRoute)}
         self._health = {route.path for route in routes if isinstance(route, HealthRoute)}
 
-    def serve(self, served: Served) -> None:
-        self._served = served
+    def serve(self, served: Served) -> Served | None:
+        """Answer with this version from now on; return the one that did until now."""
+        before, self._served = self._served, served
+        return before
 
     def drain(self) -> None:
         self.is_draining = True
@@ -82,8 +87,8 @@ class App:
         if request.path in self._health and is_get:
             return self._health_response()
         if request.path == METRICS and is_get:
-            self._metrics.queue.set(self._served.engine.waiting if self._served else 0)
-            self._metrics.running.set(self._served.engine.running if self._served else 0)
+            self._metrics.waiting = self._served.engine.waiting if self._served else 0
+            self._metrics.running = self._served.engine.running if self._served else 0
             return Response(200, self._metrics.text(), CONTENT_TYPE)
         allowed = self._allowed(request.path)
         if not allowed:
@@ -104,26 +109,39 @@ class App:
         return json_response(status, document, {DIGEST: self._served.digest})
 
     def _predicted(self, route: PredictRoute, request: Request, reply: Reply) -> Cancel | None:
-        started = time.perf_counter()
+        started = perf_counter()
+        metrics = self._metrics
+        metrics.read.add(request.read_s)
         self.open_requests += 1
         served = self._served
 
         def finish(response: Response, nonfinite: int = 0) -> None:
             self.open_requests -= 1
-            self._metrics.answered(response.status, time.perf_counter() - started, nonfinite)
+            encoded = perf_counter()
             reply(route.finish(request, response))
+            now = perf_counter()
+            metrics.write.add(now - encoded)
+            metrics.answered(response.status, now - started, nonfinite)
 
         if served is None:
             finish(error_response(RequestError(503, "not_ready", "the model is still loading", retry_after=1)))
             return None
         try:
-            return self._queued(served, parsed(route, served.model, request), finish)
+            call = parsed(route, served.model, request)
+            metrics.parse.add(perf_counter() - started)
+            return self._queued(served, call, finish)
         except RequestError as error:
             finish(error_response(error, {DIGEST: served.digest}))
             return None
 
     def _queued(self, served: Served, call: Call, finish: Callable[[Response, int], None]) -> Cancel:
-        job = Job(call.rows, lambda outcome: finish(*answered(served.digest, call, outcome)))
+        def done(outcome: Outcome) -> None:
+            started = perf_counter()
+            response, nonfinite = answered(served.digest, call, outcome)
+            self._metrics.encode.add(perf_counter() - started)
+            finish(response, nonfinite)
+
+        job = Job(call.rows, done)
         served.engine.submit(job)
 
         def cancel() -> None:
@@ -156,12 +174,11 @@ def answered(digest: str, call: Call, outcome: Outcome) -> tuple[Response, int]:
     except RAISED as error:
         # Encoding asks the model's own objects for their values: those may raise anything.
         return error_response(model_failed(error), headers), 0
-    headers |= _own_headers(outcome) | _nonfinite_header(answer.encoded)
+    if outcome.headers:
+        headers |= _own_headers(outcome)
+    if answer.encoded.nonfinite:
+        headers[NONFINITE] = str(answer.encoded.nonfinite)
     return Response(outcome.status, answer.encoded.body, answer.content_type, headers), answer.encoded.nonfinite
-
-
-def _nonfinite_header(encoded: Encoded) -> dict[str, str]:
-    return {NONFINITE: str(encoded.nonfinite)} if encoded.nonfinite else {}
 
 
 def _own_headers(prediction: Prediction) -> dict[str, str]:

@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
         self._is_reading = False
         self._is_choked = False
         self._is_throttled = False
-        self._last_event = time.monotonic()
+        self._began = self._last_event = time.perf_counter()
         self._begin_message()
 
     def _begin_message(self) -> None:
@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
             return
         if not self._is_reading:
             self._is_reading = True
-            self._last_event = time.monotonic()
+            self._last_event = time.perf_counter()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -126,17 +126,20 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._is_reading = True
+        self._began = time.perf_counter()
         self._begin_message()
 
     def on_url(self, url: bytes) -> None:
         self._url += url
         self._header_size += len(url)
-        self._check_header(self._header_size)
+        if self._header_size > self._limits.max_header:
+            self._check_header(self._header_size)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._raw_headers.append((name, value))
         self._header_size += len(name) + len(value)
-        self._check_header(self._header_size)
+        if self._header_size > self._limits.max_header:
+            self._check_header(self._header_size)
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
@@ -156,7 +159,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._is_reading = False
-        self._last_event = time.monotonic()
+        self._last_event = time.perf_counter()
         if not self._is_refused:
             self._dispatch()
 
@@ -175,7 +178,8 @@ class Connection(asyncio.Protocol):
     def _dispatch(self) -> None:
         method = self._parser.get_method().decode("latin-1")
         path = self._url.split(b"?", 1)[0].decode("latin-1")
-        request = Request(method, path, self._headers, b"".join(self._body))
+        read_s = self._last_event - self._began
+        request = Request(method, path, self._headers, b"".join(self._body), read_s)
         exchange = Exchange(self._parser.should_keep_alive(), with_body=method != "HEAD")
         self._body = []
         self._exchanges.append(exchange)
@@ -194,7 +198,7 @@ class Connection(asyncio.Protocol):
         if exchange.response is None or self._transport.is_closing():
             return
         keep_alive = exchange.keep_alive and not self._app.is_draining
-        self._last_event = time.monotonic()
+        self._last_event = time.perf_counter()
         self._transport.write(exchange.response.serialized(keep_alive=keep_alive, with_body=exchange.with_body))
         if not keep_alive:
             self._transport.close()
@@ -215,7 +219,8 @@ class Connection(asyncio.Protocol):
             message = f"the request did not arrive within {self._limits.read_timeout_s:g} s"
             self._refuse(RequestError(408, "slow_request", message))
         elif not self._is_reading and not self._exchanges and quiet > self._limits.idle_timeout_s:
-            self._transport.close()
+            # Who takes no answers would keep a mere close waiting for ever.
+            self._transport.abort()
 
     @property
     def is_idle(self) -> bool:

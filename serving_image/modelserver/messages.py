@@ -17,12 +17,13 @@ STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """One HTTP request; header names are lower case."""
+    """One HTTP request; header names are lower case. `read_s` is how long it took to arrive."""
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes = b""
+    read_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

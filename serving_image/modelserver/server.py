@@ -7,35 +7,22 @@ import signal
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from modelserver import formats
-from modelserver.app import App, Served
-from modelserver.digest import folder_digest
-from modelserver.engine import Engine, ModelThread, Pace
-from modelserver.formats import Model
+from modelserver.app import App
+from modelserver.engine import ModelThread
 from modelserver.http import Connection, Limits
+from modelserver.loading import Loaded, leave_to_stay, say_ready, served, start_loading
 from modelserver.log import catch_logging, emit, failure
 from modelserver.metrics import ServingMetrics
 from modelserver.settings import Settings
-from modelserver.warmup import warm_up
 
 EXIT_NOT_STARTED = 2
 EXIT_LOAD_FAILED = 3
 BACKLOG = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    model: Model
-    digest: str
-    warmup: str
-    seconds: float
 
 
 def run(settings: Settings) -> int:
@@ -72,8 +59,9 @@ async def _serve(settings: Settings, scratch: Path) -> int:
             emit("load_failed", **failure(loaded, (scratch / "model", settings.model_dir)))
             return EXIT_LOAD_FAILED
         if loaded is not None:
-            app.serve(_served(loaded, thread, settings, metrics))
-            _say_ready(loaded)
+            leave_to_stay()
+            app.serve(served(loaded, thread, settings, metrics))
+            say_ready("ready", loaded)
             await stop.wait()
             await _drain(app, server, connections, settings.drain_timeout_s)
     finally:
@@ -108,57 +96,13 @@ async def _listen(settings: Settings, app: App, connections: set[Connection]) ->
 async def _load_or_stop(
     settings: Settings, scratch: Path, thread: ModelThread, stop: asyncio.Event
 ) -> Loaded | BaseException | None:
-    """Load on the model's thread; None when told to stop meanwhile."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Loaded | BaseException] = loop.create_future()
-
-    def load() -> None:
-        loop.call_soon_threadsafe(done.set_result, _load(settings, scratch))
-
-    thread.submit(load)
+    """Load the first version; None when told to stop meanwhile."""
+    done = start_loading(settings, scratch, thread)
     stopped = asyncio.ensure_future(stop.wait())
     waited: set[asyncio.Future[Any]] = {done, stopped}
     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     return done.result() if done.done() else None
-
-
-def _load(settings: Settings, scratch: Path) -> Loaded | BaseException:
-    """Load, warm up and digest; whatever the model raises (exits included) is the answer."""
-    started = time.monotonic()
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            digest = pool.submit(folder_digest, settings.model_dir)
-            model = formats.load(settings, scratch)
-            warmup = warm_up(model, settings.model_dir)
-            return Loaded(model, digest.result(), warmup, time.monotonic() - started)
-    except BaseException as error:  # noqa: BLE001 - a model may raise anything while it loads
-        return error
-
-
-def _served(loaded: Loaded, thread: ModelThread, settings: Settings, metrics: ServingMetrics) -> Served:
-    engine = Engine(
-        loaded.model.predict,
-        thread,
-        max_batch=loaded.model.max_batch or settings.max_batch,
-        max_queue=settings.max_queue,
-        timeout_s=settings.request_timeout_s,
-        observer=metrics,
-        pace=Pace(loaded.model.only_computes),
-    )
-    return Served(loaded.model, engine, loaded.digest, loaded.warmup)
-
-
-def _say_ready(loaded: Loaded) -> None:
-    model = loaded.model
-    emit(
-        "ready",
-        digest=loaded.digest,
-        format=model.format,
-        device=model.device,
-        warmup=loaded.warmup,
-        seconds=round(loaded.seconds, 3),
-    )
 
 
 async def _drain(app: App, server: asyncio.Server, connections: set[Connection], timeout_s: float) -> None:
@@ -180,7 +124,7 @@ async def _sweep(connections: set[Connection], settings: Settings) -> None:
     period = min(1.0, settings.read_timeout_s / 4)
     while True:
         await asyncio.sleep(period)
-        now = time.monotonic()
+        now = time.perf_counter()
         for connection in list(connections):
             connection.sweep(now)
 

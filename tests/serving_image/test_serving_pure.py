@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from modelserver import digest
 from modelserver.codec import encode, fast_instances, nonfinite_in
 from modelserver.digest import file_digest, folder_digest, version_digest
-from modelserver.engine import SHORT_CALLS, Job, Pace, next_batch, predict_each
+from modelserver.batching import SHORT_CALLS, Pace, next_batch
+from modelserver.engine import Job
+from modelserver.outcomes import predict_each
 from modelserver.errors import RequestError
 from modelserver.rows import HandlerRows, Prediction, TensorRows
 from modelserver.schema import Schema, TensorSpec
@@ -196,13 +198,13 @@ def test_defaults_are_sagemakers_and_vertexs():
 
 
 def test_only_calls_that_have_been_short_for_a_while_run_on_the_loop():
-    pace, handler = Pace(may_be_short=True), Pace(may_be_short=False)
+    pace, handler = Pace(may_be_short=True, most=32), Pace(may_be_short=False, most=32)
     for _ in range(SHORT_CALLS):
         assert not pace.is_short
-        pace.note(0.0002)
-        handler.note(0.0002)
+        pace.note(1, 0.0002)
+        handler.note(1, 0.0002)
     assert (pace.is_short, handler.is_short) == (True, False)
-    pace.note(0.05)
+    pace.note(1, 0.05)
     assert not pace.is_short
 
 

@@ -1,0 +1,155 @@
+"""How much goes into one call of the model, and when it is made: decisions over values that were measured."""
+
+from collections import deque
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+SHORT_S = 0.001
+SHORT_CALLS = 16
+LONG_S = 0.005
+WAIT_SHARE = 0.05
+GAIN = 1.05
+RECENT_CALLS = 8
+FORGET_CALLS = 512
+SMOOTHING = 0.25
+
+
+class Counted(Protocol):
+    @property
+    def key(self) -> Hashable: ...
+    @property
+    def count(self) -> int: ...
+
+
+class Queued(Protocol):
+    @property
+    def rows(self) -> Counted: ...
+
+
+Q = TypeVar("Q", bound=Queued)
+
+
+def next_batch(queue: deque[Q], max_rows: int) -> list[Q]:
+    """Take the first job and those behind it that fit the same call; the others keep their order."""
+    batch: list[Q] = []
+    passed: list[Q] = []
+    rows = 0
+    key: Hashable = None
+    while queue and rows < max_rows:
+        job = queue.popleft()
+        if batch and (job.rows.key != key or rows + job.rows.count > max_rows):
+            passed.append(job)
+            continue
+        if not batch and queue:
+            key = job.rows.key
+        batch.append(job)
+        rows += job.rows.count
+    if passed:
+        queue.extendleft(reversed(passed))
+    return batch
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What is known when the model is free: what waits, how many asked at once of late, and what a call takes."""
+
+    requests: int
+    rows: int
+    expected: int
+    limit: int
+    call_s: float
+
+
+def wait_s(turn: Turn, max_delay_s: float) -> float:
+    """How long to leave a free model idle for rows that are about to come: a small share of a long call, or 0.
+
+    Who asks again once answered comes a moment after its answer: without a wait two halves of the clients take turns.
+    """
+    if turn.call_s < LONG_S or turn.requests >= turn.expected or turn.rows >= turn.limit:
+        return 0.0
+    return min(WAIT_SHARE * turn.call_s, max_delay_s)
+
+
+def batch_limit(throughput: Mapping[int, float], most: int) -> int:
+    """Rows from which a larger call gains nothing: `throughput` is rows per second by the rows of a call.
+
+    While the largest call that was seen is still the best, larger ones may be tried.
+    """
+    if not throughput:
+        return most
+    best = max(throughput.values())
+    enough = min(size for size, rate in throughput.items() if rate * GAIN >= best)
+    return most if enough == max(throughput) else min(enough, most)
+
+
+@dataclass(slots=True)
+class Pace:
+    """What the last calls were like; it says whether the next is made on the loop, how large it is, and when.
+
+    Only a model that computes may be called on the loop: a stranger's handler may sleep or hang.
+    """
+
+    may_be_short: bool
+    most: int
+    max_delay_s: float = float("inf")
+    short_calls: int = 0
+    call_s: float = 0.0
+    _limit: int = 0
+    _calls: int = 0
+    _resting: int = 0
+    _throughput: dict[int, float] = field(default_factory=dict)
+    _open: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT_CALLS))
+
+    def note(self, rows: int, seconds: float, requests: int = 1) -> None:
+        """Remember a call, and how many requests were open while it was made."""
+        if seconds < SHORT_S:
+            self.short_calls += 1
+            self.call_s = seconds
+            return
+        self.short_calls = 0
+        self.call_s = smoothed(self.call_s, seconds) if self.call_s >= SHORT_S else seconds
+        self._open.append(requests)
+        self._calls = (self._calls + 1) % FORGET_CALLS
+        if not self._calls:
+            # What has changed since shows only where larger calls are tried again.
+            self._throughput.clear()
+        size = 1 << (rows - 1).bit_length()
+        rate = rows / seconds
+        self._throughput[size] = smoothed(self._throughput.get(size, rate), rate)
+        self._limit = batch_limit(self._throughput, self.most)
+
+    def ran_out_of_memory(self, rows: int) -> None:
+        """Never again as many rows in one call."""
+        self.most = max(1, min(self.most, rows // 2))
+
+    def waited(self, *, gained: bool) -> None:
+        """A wait that brought nothing isn't repeated for a while."""
+        self._resting = 0 if gained else RECENT_CALLS
+
+    @property
+    def is_short(self) -> bool:
+        return self.may_be_short and self.short_calls >= SHORT_CALLS
+
+    @property
+    def limit(self) -> int:
+        """Rows of the next call; the limit is learned from calls long enough to be worth it."""
+        return min(self._limit, self.most) if self._limit and self.call_s >= SHORT_S else self.most
+
+    def wait_s(self, queue: Collection[Queued]) -> float:
+        """How long the next call should wait for more than these."""
+        if self.call_s < LONG_S:
+            return 0.0
+        rows = sum(job.rows.count for job in queue)
+        return wait_s(Turn(len(queue), rows, max(self._open, default=0), self.limit, self.call_s), self.max_delay_s)
+
+    def has_patience(self) -> bool:
+        """Say whether a wait may be tried, once a call."""
+        if not self._resting:
+            return True
+        self._resting -= 1
+        return False
+
+
+def smoothed(old: float, new: float) -> float:
+    return old + SMOOTHING * (new - old)

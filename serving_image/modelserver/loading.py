@@ -1,0 +1,91 @@
+"""From a folder to a version that answers: load, warm up and digest on a model thread, then put an engine before it."""
+
+import asyncio
+import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelserver import formats
+from modelserver.app import Served
+from modelserver.batching import Pace
+from modelserver.digest import folder_digest
+from modelserver.engine import Engine, ModelThread
+from modelserver.formats import Model
+from modelserver.log import emit
+from modelserver.metrics import ServingMetrics
+from modelserver.settings import Settings
+from modelserver.warmup import warm_up
+
+# A full collection walks what a model and its framework hold for ever: rarely, then.
+GC_THRESHOLDS = (10_000, 20, 50)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    model: Model
+    digest: str
+    warmup: str
+    seconds: float
+
+
+def start_loading(settings: Settings, scratch: Path, thread: ModelThread) -> "asyncio.Future[Loaded | BaseException]":
+    """Load on the model's own thread; what the model raises is the answer."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Loaded | BaseException] = loop.create_future()
+
+    def load() -> None:
+        loop.call_soon_threadsafe(_tell, done, _load(settings, scratch))
+
+    thread.submit(load)
+    return done
+
+
+def _tell(done: "asyncio.Future[Loaded | BaseException]", loaded: Loaded | BaseException) -> None:
+    if not done.done():
+        done.set_result(loaded)
+
+
+def _load(settings: Settings, scratch: Path) -> Loaded | BaseException:
+    started = time.monotonic()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            digest = pool.submit(folder_digest, settings.model_dir)
+            model = formats.load(settings, scratch)
+            warmup = warm_up(model, settings.model_dir)
+            return Loaded(model, digest.result(), warmup, time.monotonic() - started)
+    except BaseException as error:  # noqa: BLE001 - a model may raise anything while it loads
+        return error
+
+
+def served(loaded: Loaded, thread: ModelThread, settings: Settings, metrics: ServingMetrics) -> Served:
+    model = loaded.model
+    engine = Engine(
+        model.predict,
+        thread,
+        max_queue=settings.max_queue,
+        timeout_s=settings.request_timeout_s,
+        observer=metrics,
+        pace=Pace(may_be_short=model.only_computes, most=model.max_batch or settings.max_batch),
+    )
+    return Served(model, engine, loaded.digest, loaded.warmup)
+
+
+def leave_to_stay() -> None:
+    """Take what is loaded now, and stays, out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+def say_ready(event: str, loaded: Loaded) -> None:
+    model = loaded.model
+    emit(
+        event,
+        digest=loaded.digest,
+        format=model.format,
+        device=model.device,
+        warmup=loaded.warmup,
+        seconds=round(loaded.seconds, 3),
+    )
