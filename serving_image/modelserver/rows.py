@@ -15,23 +15,29 @@ Array: TypeAlias = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TensorRows:
-    """Named arrays that share their first axis."""
+    """Named arrays that share their first axis, for one of the model's signatures.
+
+    `is_whole` says that the answer is read as whole tensors, so that outputs without a batch axis are in order.
+    """
 
     inputs: Mapping[str, Array]
     count: int
     batchable: bool = True
+    signature: str = ""
+    is_whole: bool = False
 
     @property
     def key(self) -> Hashable:
-        """Only rows of one shape and type can be concatenated; what has no batch axis is alone."""
+        """Only rows of one signature, shape and type can be concatenated; what has no batch axis is alone."""
         if not self.batchable:
             return id(self)
-        return tuple((name, array.shape[1:], array.dtype.str) for name, array in self.inputs.items())
+        return (self.signature, *((name, array.shape[1:], array.dtype.str) for name, array in self.inputs.items()))
 
     def split(self) -> "list[TensorRows]":
         if not self.batchable:
             return [self]
-        return [TensorRows({n: a[i : i + 1] for n, a in self.inputs.items()}, 1) for i in range(self.count)]
+        rows = ({n: a[i : i + 1] for n, a in self.inputs.items()} for i in range(self.count))
+        return [TensorRows(inputs, 1, signature=self.signature) for inputs in rows]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,15 +99,15 @@ def cut(outputs: Mapping[str, Array], counts: Sequence[int]) -> list[Prediction]
             message = f"output {name!r} has shape {list(array.shape)}: not one entry for each of {total} rows"
             raise RequestError(500, "unsplittable_output", message)
     if len(counts) == 1:
-        return [_prediction(dict(outputs))]
+        return [whole(outputs)]
     starts = accumulate(counts, initial=0)
-    return [_prediction({n: a[i : i + k] for n, a in outputs.items()}) for i, k in zip(starts, counts, strict=False)]
+    return [whole({n: a[i : i + k] for n, a in outputs.items()}) for i, k in zip(starts, counts, strict=False)]
 
 
-def _prediction(parts: dict[str, Array]) -> Prediction:
+def whole(outputs: Mapping[str, Array]) -> Prediction:
     """Contiguous, as the encoder wants it; a single output needs no name."""
-    whole = {name: np.ascontiguousarray(array) for name, array in parts.items()}
-    return Prediction(next(iter(whole.values())) if len(whole) == 1 else whole)
+    arrays = {name: np.asarray(array, order="C") for name, array in outputs.items()}
+    return Prediction(next(iter(arrays.values())) if len(arrays) == 1 else arrays)
 
 
 def joined(parts: Sequence[Prediction]) -> Prediction:

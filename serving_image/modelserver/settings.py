@@ -5,9 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import unquote, urlsplit
 
 MIB = 1024 * 1024
 DEVICES = ("auto", "cpu", "cuda")
+MAX_PORT = 65535
+SAGEMAKER_MODEL = "/opt/ml/model"
+OCI_MODEL = "/opt/ds/model/deployed_model"
+INSTALLS = ("never", "wheels", "index")
 T = TypeVar("T", int, float)
 
 
@@ -17,13 +22,16 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    model_dir: Path = Path("/opt/ml/model")
+    model_dir: Path = Path(SAGEMAKER_MODEL)
     model_name: str = "model"
+    model_version: str = "1"
     uds: Path | None = None
     host: str = "0.0.0.0"
     port: int = 8080
     health_route: str = "/health"
     predict_route: str = "/predict"
+    oci_health_route: str = "/health"
+    oci_predict_route: str = "/predict"
     device: str = "auto"
     threads: int = 1
     max_body: int = 64 * MIB
@@ -34,29 +42,76 @@ class Settings:
     read_timeout_s: float = 30.0
     idle_timeout_s: float = 600.0
     drain_timeout_s: float = 30.0
+    install_requirements: str = "never"
+    wheels: Path | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
         """Read every variable; raise SettingsError that names the one that is wrong."""
         uds = env.get("MODELDROP_UDS")
+        health = _route(env, "AIP_HEALTH_ROUTE", "/health")
+        predict = _route(env, "AIP_PREDICT_ROUTE", "/predict")
+        wheels = env.get("MODELDROP_WHEELS")
         return cls(
-            model_dir=Path(env.get("MODEL_DIR", "/opt/ml/model")).absolute(),
-            model_name=env.get("MODELDROP_MODEL_NAME", "model"),
+            model_dir=_model_dir(env).absolute(),
+            model_name=_segment(env, "MODELDROP_MODEL_NAME", "model"),
+            model_version=_segment(env, "MODELDROP_MODEL_VERSION", "1"),
             uds=Path(uds).absolute() if uds else None,
-            port=_number(env, "AIP_HTTP_PORT", 8080, int),
-            health_route=_route(env, "AIP_HEALTH_ROUTE", "/health"),
-            predict_route=_route(env, "AIP_PREDICT_ROUTE", "/predict"),
+            port=_port(env),
+            health_route=health,
+            predict_route=predict,
+            oci_health_route=_route(env, "MODEL_DEPLOY_HEALTH_ENDPOINT", health),
+            oci_predict_route=_route(env, "MODEL_DEPLOY_PREDICT_ENDPOINT", predict),
             device=_choice(env, "MODELDROP_DEVICE", DEVICES),
             threads=_number(env, "MODELDROP_THREADS", _cpus(), int),
             max_body=_number(env, "MODELDROP_MAX_BODY_BYTES", 64 * MIB, int),
             max_header=_number(env, "MODELDROP_MAX_HEADER_BYTES", 64 * 1024, int),
             max_batch=_number(env, "MODELDROP_MAX_BATCH", 32, int),
             max_queue=_number(env, "MODELDROP_MAX_QUEUE", 1024, int),
-            request_timeout_s=_number(env, "MODELDROP_REQUEST_TIMEOUT_S", 60.0, float),
+            request_timeout_s=_number(
+                env, "MODELDROP_REQUEST_TIMEOUT_S", _number(env, "SAGEMAKER_MODEL_SERVER_TIMEOUT", 60.0, float), float
+            ),
             read_timeout_s=_number(env, "MODELDROP_READ_TIMEOUT_S", 30.0, float),
             idle_timeout_s=_number(env, "MODELDROP_IDLE_TIMEOUT_S", 600.0, float),
             drain_timeout_s=_number(env, "MODELDROP_DRAIN_TIMEOUT_S", 30.0, float),
+            install_requirements=_choice(env, "MODELDROP_INSTALL_REQUIREMENTS", INSTALLS),
+            wheels=Path(wheels).absolute() if wheels else None,
         )
+
+
+def _model_dir(env: Mapping[str, str]) -> Path:
+    """Where the model lies: as we are told, as Vertex or OCI says it, else SageMaker's place."""
+    if said := env.get("MODEL_DIR"):
+        return Path(said)
+    if uri := env.get("AIP_STORAGE_URI"):
+        return _local(uri)
+    return Path(OCI_MODEL if env.get("MODEL_DEPLOYMENT_OCID") else SAGEMAKER_MODEL)
+
+
+def _local(uri: str) -> Path:
+    """The folder that a URI names; raise SettingsError where it is not on this machine."""
+    parts = urlsplit(uri)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path))
+    if uri.startswith("/"):
+        return Path(uri)
+    message = f"AIP_STORAGE_URI is {uri!r}; only a local folder or file:// can be read"
+    raise SettingsError(f"{message}: copy the model into the image or mount it, and say where in MODEL_DIR")
+
+
+def _port(env: Mapping[str, str]) -> int:
+    port = _number(env, "AIP_HTTP_PORT", _number(env, "SAGEMAKER_BIND_TO_PORT", 8080, int), int)
+    if port > MAX_PORT:
+        raise SettingsError(f"the port is {port}; it must be at most {MAX_PORT}")
+    return port
+
+
+def _segment(env: Mapping[str, str], name: str, default: str) -> str:
+    """One segment of a path, as it stands in a URL."""
+    value = env.get(name) or default
+    if "/" in value or ":" in value:
+        raise SettingsError(f"{name} is {value!r}; it must have no '/' and no ':'")
+    return value
 
 
 def _cpus() -> int:

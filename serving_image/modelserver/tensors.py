@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,8 @@ from modelserver.schema import Schema, Shape, TensorSpec
 
 # bfloat16 has no NumPy type of its own; the loader casts.
 WIDENED = {"bfloat16": "float32"}
+# Which kinds of NumPy's types may become which: whole numbers become floats, never the other way.
+ALLOWED = {"f": "fiu", "i": "iu", "u": "iu", "b": "b", "O": "O", "c": "fiuc"}
 KINDS: dict[str, Literal["d", "i"]] = {"f": "d", "i": "i", "u": "i"}
 
 
@@ -22,19 +24,21 @@ def numpy_dtype(dtype: str) -> np.dtype[Any]:
     return np.dtype(object) if dtype == "string" else np.dtype(WIDENED.get(dtype, dtype))
 
 
-def rows_from_instances(body: bytes, schema: Schema) -> TensorRows:
+def rows_from_instances(body: bytes, schema: Schema, signature: str = "") -> TensorRows:
     """Row format: `{"instances": [x, ...]}`, or objects by input name when there are several inputs."""
-    if len(schema.inputs) == 1 and (fast := _fast(body, schema)) is not None:
+    if len(schema.inputs) == 1 and (fast := _fast(body, schema, signature)) is not None:
         return fast
     instances = instances_of(body)
+    if single := [spec.name for spec in schema.inputs if spec.shape == ()]:
+        raise bad_request("no_rows", f'{", ".join(single)} is one value for a whole call; send "inputs"', "instances")
     columns = {spec.name: _column(instances, spec, schema) for spec in schema.inputs}
     inputs = {
         spec.name: tensor(values, spec, paths) for spec in schema.inputs for values, paths in [columns[spec.name]]
     }
-    return TensorRows(inputs, len(instances), schema.batchable)
+    return TensorRows(inputs, len(instances), schema.batchable, signature)
 
 
-def rows_from_columns(body: bytes, schema: Schema) -> TensorRows:
+def rows_from_columns(body: bytes, schema: Schema, signature: str = "") -> TensorRows:
     """Column format: `{"inputs": X}` or `{"inputs": {NAME: X}}`, whole tensors with their batch axis."""
     given = loads(body)["inputs"]
     named = given if isinstance(given, dict) and "b64" not in given else {schema.inputs[0].name: given}
@@ -43,23 +47,52 @@ def rows_from_columns(body: bytes, schema: Schema) -> TensorRows:
         spec.name: tensor(named[spec.name], spec, f"inputs.{spec.name}" if named is given else "inputs")
         for spec in schema.inputs
     }
+    return _whole_rows(inputs, schema, signature)
+
+
+def rows_from_tensors(tensors: Mapping[str, Array], schema: Schema, signature: str = "") -> TensorRows:
+    """Tensors that came as arrays: cast where every value fits the schema's type, never reshaped.
+
+    A lone array may come without a name.
+    """
+    if list(tensors) == [""] and len(schema.inputs) == 1:
+        tensors = {schema.inputs[0].name: tensors[""]}
+    _same_names(dict(tensors), schema, "inputs")
+    inputs = {spec.name: _checked(tensors[spec.name], spec) for spec in schema.inputs}
+    return _whole_rows(inputs, schema, signature)
+
+
+def _checked(array: Array, spec: TensorSpec) -> Array:
+    where = f"inputs.{spec.name}"
+    dtype = numpy_dtype(spec.dtype)
+    if array.dtype.kind not in ALLOWED[dtype.kind]:
+        raise bad_request("wrong_type", f"expected {spec.dtype}, got {array.dtype}", where)
+    if not _fits(array.shape, spec.shape):
+        message = f"expected shape {_shown(spec.shape or ())}, got {_shown(array.shape)}"
+        raise bad_request("wrong_shape", message, where)
+    return _cast(array, dtype, where)
+
+
+def _whole_rows(inputs: Mapping[str, Array], schema: Schema, signature: str) -> TensorRows:
+    if not schema.batchable:
+        return TensorRows(inputs, 1, batchable=False, signature=signature, is_whole=True)
     counts = {array.shape[:1] for array in inputs.values()}
     if len(counts) > 1:
         raise bad_request("ragged", "the inputs differ in the length of their first axis", "inputs")
     length = next(iter(counts))
     if length == (0,):
         raise bad_request("wrong_shape", "expected at least one row", "inputs")
-    return TensorRows(inputs, length[0] if length else 1, schema.batchable and bool(length))
+    return TensorRows(inputs, length[0] if length else 1, bool(length), signature, is_whole=True)
 
 
-def _fast(body: bytes, schema: Schema) -> TensorRows | None:
+def _fast(body: bytes, schema: Schema, signature: str) -> TensorRows | None:
     spec = schema.inputs[0]
     dtype = numpy_dtype(spec.dtype)
     array = fast_instances(body, KINDS[dtype.kind]) if dtype.kind in KINDS else None
     if array is None or not _fits(array.shape, spec.shape):
         return None
     try:
-        return TensorRows({spec.name: _cast(array, dtype, "instances")}, len(array), schema.batchable)
+        return TensorRows({spec.name: _cast(array, dtype, "instances")}, len(array), schema.batchable, signature)
     except RequestError:
         return None  # the slow way finds which instance it was
 
@@ -108,8 +141,7 @@ def _uniform(values: Any, dtype: np.dtype[Any]) -> Array | None:
         array = np.array(values, dtype=object if dtype.hasobject else None)
     except (ValueError, OverflowError):
         return None
-    allowed = {"f": "fiu", "i": "iu", "u": "iu", "b": "b", "O": "O"}[dtype.kind]
-    return array if array.dtype.kind in allowed and not _holds_lists(array) else None
+    return array if array.dtype.kind in ALLOWED[dtype.kind] and not _holds_lists(array) else None
 
 
 def _holds_lists(array: Array) -> bool:
@@ -122,9 +154,11 @@ def _cast(array: Array, dtype: np.dtype[Any], where: str) -> Array:
         return array
     with np.errstate(over="ignore"):
         cast = array.astype(dtype)
-    fits = np.isfinite(cast).all() if dtype.kind == "f" else (cast == array).all()
-    if not fits:
-        bad = np.argwhere(~np.isfinite(cast) if dtype.kind == "f" else cast != array)[0]
+    if (np.isfinite(cast) if dtype.kind == "f" else cast == array).all():
+        return cast
+    wrong = np.isfinite(array) & ~np.isfinite(cast) if dtype.kind == "f" else cast != array
+    if wrong.any():
+        bad = np.argwhere(wrong)[0]
         raise bad_request("out_of_range", f"{array[tuple(bad)]} does not fit {dtype}", place(where, bad))
     return cast
 

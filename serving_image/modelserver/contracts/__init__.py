@@ -1,7 +1,7 @@
 """One module per contract; each says its routes. A predict route is how a request becomes rows and back."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from modelserver.codec import Encoded
@@ -16,6 +16,7 @@ class Answer:
 
     encoded: Encoded
     content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 Encode: TypeAlias = Callable[[Prediction], Answer]
@@ -58,4 +59,26 @@ class HealthRoute:
     method: str = "GET"
 
 
-Route: TypeAlias = PredictRoute | HealthRoute
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the server stands, and the model once it is loaded."""
+
+    state: str
+    model: Model | None = None
+    digest: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        return self.state == "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRoute:
+    """Says something about the server or its model."""
+
+    path: str
+    answer: Callable[[Standing], Response]
+    method: str = "GET"
+
+
+Route: TypeAlias = PredictRoute | HealthRoute | ControlRoute

@@ -1,22 +1,71 @@
-"""`{"instances": [...]}` to `{"predictions": [...]}`: what Vertex, KServe V1 and TF Serving agree on."""
+"""`{"instances": [...]}` to `{"predictions": [...]}`: what Vertex, KServe V1 and TF Serving agree on.
 
-from modelserver.codec import encode, loads
+A body may also be an array (application/x-npy), or bytes where the model takes those; the answer is JSON or an array.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from modelserver import npy
+from modelserver.codec import Encoded, encode, loads, nonfinite_in
 from modelserver.contracts import Answer, Call
+from modelserver.contracts.signatures import named, reader_for
+from modelserver.errors import RequestError
 from modelserver.formats import Model
-from modelserver.messages import Request
+from modelserver.media import NPY, PARAMETERS, is_json, is_plain, media_type, refuse_encoding, unsupported, wants_npy
+from modelserver.messages import JSON, Request
 from modelserver.rows import Prediction, listed
+
+# Beyond it no key of `{"instances": ...}` begins where the instances are numbers.
+HEAD = 16
 
 
 def parse(model: Model, request: Request) -> Call:
-    """Rows from instances; TF Serving's column format where the body has `inputs` instead."""
-    if b'"inputs"' in request.body and b'"instances"' not in request.body and _has_columns(request.body):
-        return Call(model.rows_of_columns(request.body), encode_columns)
-    return Call(model.rows_of_instances(request.body, request.headers), encode_predictions)
+    """Rows from instances, of the signature that is meant where none is named."""
+    if is_plain(request.headers) and has_instances_only(request.body):
+        return Call(model.rows_of_instances(request.body, request.headers), encode_predictions)
+    return _parse_any(model, request)
 
 
-def _has_columns(body: bytes) -> bool:
-    document = loads(body)
-    return isinstance(document, dict) and "inputs" in document and "instances" not in document
+def has_instances_only(body: bytes) -> bool:
+    """Say at the speed of memory whether nothing but `instances` can be said; False means to look again."""
+    if body.find(b'"instances"', 0, HEAD) >= 0 and body.rfind(b'"', HEAD) < 0:
+        return True
+    return not any(key in body for key in (b'"inputs"', b'"parameters"', b'"signature_name"'))
+
+
+def _parse_any(model: Model, request: Request) -> Call:
+    refuse_encoding(request.headers)
+    as_npy = wants_npy(request.headers)
+    if is_json(request.headers):
+        return _parse_json(model, request, as_npy=as_npy)
+    reader = reader_for(model, *named(request.headers))
+    encode_as = encode_npy if as_npy else encode_predictions
+    if media_type(request.headers) == NPY:
+        return Call(reader.rows_of_tensors({"": npy.read(request.body)}, request.headers), encode_as)
+    if not getattr(reader, "takes_bytes", model.takes_bytes):
+        raise unsupported(request.headers, f"{JSON} and {NPY}")
+    return Call(reader.rows_of_request(request.body, request.headers), encode_as)
+
+
+def _parse_json(model: Model, request: Request, *, as_npy: bool) -> Call:
+    body = request.body
+    document = {} if has_instances_only(body) else loads(body)
+    document = document if isinstance(document, dict) else {}
+    parameters = document.get("parameters")
+    reader = reader_for(model, *named(request.headers, document, parameters))
+    if "inputs" in document and "instances" not in document:
+        return Call(reader.rows_of_columns(body), encode_npy if as_npy else encode_columns)
+    headers = _with_parameters(request, parameters).headers
+    return Call(reader.rows_of_instances(body, headers), encode_npy if as_npy else encode_predictions)
+
+
+def _with_parameters(request: Request, parameters: Any) -> Request:
+    if parameters is None:
+        return request
+    return replace(request, headers={**request.headers, PARAMETERS: orjson.dumps(parameters).decode()})
 
 
 def encode_predictions(prediction: Prediction) -> Answer:
@@ -25,3 +74,13 @@ def encode_predictions(prediction: Prediction) -> Answer:
 
 def encode_columns(prediction: Prediction) -> Answer:
     return Answer(encode({"outputs": prediction.values}))
+
+
+def encode_npy(prediction: Prediction) -> Answer:
+    """An array of one row each; numbers that are not finite stay what they are, and are counted."""
+    if isinstance(prediction.values, dict):
+        names = ", ".join(prediction.values)
+        raise RequestError(
+            406, "not_acceptable", f"the answer has several arrays ({names}); accept {JSON}", where="accept"
+        )
+    return Answer(Encoded(npy.write(prediction.values), nonfinite_in(prediction.values)), NPY)

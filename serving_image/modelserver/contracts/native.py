@@ -1,17 +1,22 @@
 """One row a request, answered as the handler said it: TorchServe's own contract."""
 
-from modelserver.codec import Encoded, encode
+from modelserver import npy
+from modelserver.codec import Encoded, encode, nonfinite_in
 from modelserver.contracts import Answer, Call, instances
 from modelserver.formats import Model
+from modelserver.media import NPY, is_json, refuse_encoding
 from modelserver.messages import JSON, Request
 from modelserver.rows import Prediction, listed
 
 
 def parse(model: Model, request: Request) -> Call:
-    """A model that has no rows of its own takes instances here too."""
-    if not model.takes_native_rows:
+    """A model that has no rows of its own takes instances here too, as does one for what is neither JSON nor a row."""
+    if not model.takes_native_rows or not (model.takes_bytes or is_json(request.headers)):
         return instances.parse(model, request)
-    return Call(model.rows_of_request(request.body, request.headers), encode_row)
+    refuse_encoding(request.headers)
+    # A handler says its type itself, unless a client takes nothing but an array.
+    encode_as = encode_npy_row if request.headers.get("accept", "").strip().lower() == NPY else encode_row
+    return Call(model.rows_of_request(request.body, request.headers), encode_as)
 
 
 def encode_row(prediction: Prediction) -> Answer:
@@ -23,3 +28,8 @@ def encode_row(prediction: Prediction) -> Answer:
     if isinstance(value, str):
         return Answer(Encoded(value.encode()), kind or "text/plain; charset=utf-8")
     return Answer(encode(value), kind or JSON)
+
+
+def encode_npy_row(prediction: Prediction) -> Answer:
+    value = listed(prediction.values)[0]
+    return Answer(Encoded(npy.write(value), nonfinite_in(value)), NPY)

@@ -2,7 +2,8 @@
 
 InvokeEndpoint strips every header but the content type and one of its own, both ways: what other contracts say in
 headers is said there, as `key=value` pairs joined by `;`. In: `trace` (the request's id), `contract=instances` (as
-/predict reads a body), `modeldrop-probe` (who are you? the model isn't run). Out: digest, nonfinite, trace.
+/predict reads a body), `signature_name` (of a SavedModel), `modeldrop-probe` (who are you? the model isn't run). Out:
+digest, nonfinite, trace.
 """
 
 from dataclasses import replace
@@ -10,12 +11,15 @@ from urllib.parse import unquote
 
 from modelserver.contracts import Call, HealthRoute, PredictRoute, Route, native, oci
 from modelserver.formats import Model
+from modelserver.media import SIGNATURE
 from modelserver.messages import DIGEST, NONFINITE, Request, Response
 from modelserver.settings import Settings
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 MAX_LENGTH = 1024  # characters: a longer header would fail the answer
 PROBE = "modeldrop-probe"
+# What is said there for want of these headers.
+HEADERS = {"trace": "x-request-id", "signature_name": SIGNATURE}
 
 
 def routes(settings: Settings) -> list[Route]:
@@ -26,8 +30,9 @@ def routes(settings: Settings) -> list[Route]:
 def parse(model: Model, request: Request) -> Call:
     """The model's own contract, unless instances are meant; the trace is the request's id for a handler."""
     said = attributes_of(request)
-    if said.get("trace") and "x-request-id" not in request.headers:
-        request = replace(request, headers={**request.headers, "x-request-id": unquote(said["trace"])})
+    meant = {header: unquote(said[key]) for key, header in HEADERS.items() if said.get(key)}
+    if meant:
+        request = replace(request, headers={**meant, **request.headers})
     return oci.parse(model, request) if said.get("contract") == "instances" else native.parse(model, request)
 
 

@@ -1,13 +1,13 @@
 """One module per artifact format; each has `claims(folder)` and `load(folder, settings, scratch)`."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from modelserver.errors import LoadError
-from modelserver.rows import Prediction, Rows
+from modelserver.rows import Array, Prediction, Rows
 from modelserver.schema import Schema
 from modelserver.settings import Settings
 
@@ -15,12 +15,34 @@ from modelserver.settings import Settings
 FORMATS = ("saved_model", "python_predictor", "torch_archive")
 
 
-class Model(Protocol):
-    """A loaded model. `rows_of` run on the loop and raise RequestError; `predict` runs on the model's thread."""
+class Reader(Protocol):
+    """How requests become rows: on the loop, each raising RequestError that names what is wrong."""
+
+    def rows_of_instances(self, body: bytes, headers: "Headers") -> Rows: ...
+    def rows_of_columns(self, body: bytes) -> Rows: ...
+    def rows_of_request(self, body: bytes, headers: "Headers") -> Rows: ...
+    # Whole tensors by name, each with its batch axis: what the Open Inference Protocol and .npy bodies hold.
+    def rows_of_tensors(self, tensors: Mapping[str, Array], headers: "Headers") -> Rows: ...
+
+
+class Signature(Reader, Protocol):
+    """One of several functions of a model."""
+
+    @property
+    def schema(self) -> Schema: ...
+
+
+class Model(Reader, Protocol):
+    """A loaded model; `predict` runs on the model's thread."""
 
     format: str
     device: str
+    # Of the signature that is meant where a request names none; None where the model does not say.
     schema: Schema | None
+    # By name; empty where a model is one function only.
+    signatures: Mapping[str, Signature]
+    # Whether `rows_of_instances` and `rows_of_request` take bodies that are no JSON.
+    takes_bytes: bool
     max_batch: int | None
     # TorchServe's contract: one row a request. Without it a native route takes instances.
     takes_native_rows: bool
@@ -29,9 +51,6 @@ class Model(Protocol):
     # Whether its calls only compute, so that short ones may run on the loop's own thread.
     only_computes: bool
 
-    def rows_of_instances(self, body: bytes, headers: "Headers") -> Rows: ...
-    def rows_of_columns(self, body: bytes) -> Rows: ...
-    def rows_of_request(self, body: bytes, headers: "Headers") -> Rows: ...
     def predict(self, batch: Sequence[Rows], /) -> Sequence[Prediction]: ...
     def sample(self) -> "Sample | None": ...
 

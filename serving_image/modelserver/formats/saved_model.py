@@ -1,4 +1,4 @@
-"""TensorFlow SavedModels: the serving_default signature, called with arrays."""
+"""TensorFlow SavedModels: every signature, called with arrays."""
 
 import os
 import sys
@@ -11,10 +11,11 @@ import numpy as np
 
 from modelserver.errors import LoadError
 from modelserver.formats import Headers, Sample
-from modelserver.rows import Array, Prediction, Rows, TensorRows, concatenated, cut
+from modelserver.media import JSON_TYPES, media_type
+from modelserver.rows import Array, Prediction, Rows, TensorRows, concatenated, cut, whole
 from modelserver.schema import Schema, TensorSpec
 from modelserver.settings import Settings
-from modelserver.tensors import WIDENED, numpy_dtype, rows_from_columns, rows_from_instances
+from modelserver.tensors import WIDENED, numpy_dtype, rows_from_columns, rows_from_instances, rows_from_tensors
 
 SIGNATURE = "serving_default"
 
@@ -24,7 +25,7 @@ def claims(folder: Path) -> bool:
 
 
 def load(folder: Path, settings: Settings, scratch: Path) -> "SavedModel":
-    """Load with TensorFlow; raise LoadError where there is no serving_default signature."""
+    """Load with TensorFlow; raise LoadError where there is no signature to call."""
     del scratch  # TensorFlow reads the model where it lies
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Keras imports matplotlib where it finds it: a second, and a font cache, at every start. Nothing is drawn here.
@@ -33,10 +34,15 @@ def load(folder: Path, settings: Settings, scratch: Path) -> "SavedModel":
 
     device = _configure(tf, settings)
     root = _root(tf, str(folder))
-    if SIGNATURE not in root.signatures:
-        found = ", ".join(root.signatures) or "none"
-        raise LoadError(f"no signature {SIGNATURE!r} (found: {found}); re-export with model.export()")
+    if not _callable(root):
+        raise LoadError("no signature has inputs and outputs; re-export with model.export()")
     return SavedModel(tf, root, device)
+
+
+def _callable(root: Any) -> dict[str, Any]:
+    """Signatures by name, the one that is meant where none is named first: TF1's may be there for their effect only."""
+    found = {n: s for n, s in root.signatures.items() if s.structured_input_signature[1] and s.structured_outputs}
+    return dict(sorted(found.items(), key=lambda item: (item[0] != SIGNATURE, item[0])))
 
 
 def _root(tf: Any, folder: str) -> Any:
@@ -74,6 +80,40 @@ def _configure(tf: Any, settings: Settings) -> str:
     return "cuda:0" if gpus else "cpu"
 
 
+class SavedSignature:
+    """One function of a SavedModel: its name, what it takes, and the rows that requests make for it."""
+
+    def __init__(self, name: str, function: Callable[..., Mapping[str, Any]]) -> None:
+        self.name = name
+        self.call = function
+        self.schema: Schema = schema_of(function)
+
+    @property
+    def takes_bytes(self) -> bool:
+        """One string a row is what raw bytes can be."""
+        inputs = self.schema.inputs
+        return (
+            len(inputs) == 1 and inputs[0].dtype == "string" and (inputs[0].shape is None or len(inputs[0].shape) == 1)
+        )
+
+    def rows_of_instances(self, body: bytes, headers: Headers) -> Rows:
+        del headers
+        return rows_from_instances(body, self.schema, self.name)
+
+    def rows_of_columns(self, body: bytes) -> Rows:
+        return rows_from_columns(body, self.schema, self.name)
+
+    def rows_of_request(self, body: bytes, headers: Headers) -> Rows:
+        """Raw bytes are one string; JSON has instances."""
+        if media_type(headers) in JSON_TYPES:
+            return self.rows_of_instances(body, headers)
+        return self.rows_of_tensors({self.schema.inputs[0].name: np.array([body], dtype=object)}, headers)
+
+    def rows_of_tensors(self, tensors: Mapping[str, Array], headers: Headers) -> Rows:
+        del headers
+        return rows_from_tensors(tensors, self.schema, self.name)
+
+
 class SavedModel:
     format = "saved_model"
     max_batch: int | None = None
@@ -85,36 +125,46 @@ class SavedModel:
         self._tf = tf
         # The function holds its variables weakly: without the root they are gone.
         self._root = root
-        self._call: Callable[..., Mapping[str, Any]] = root.signatures[SIGNATURE]
-        self.schema: Schema = schema_of(root.signatures[SIGNATURE])
+        self.signatures = {name: SavedSignature(name, function) for name, function in _callable(root).items()}
+        self._default = next(iter(self.signatures.values()))
+        self.schema: Schema = self._default.schema
+        self.takes_bytes = self._default.takes_bytes
+        self.rows_of_instances = self._default.rows_of_instances
+        self.rows_of_columns = self._default.rows_of_columns
+        self.rows_of_request = self._default.rows_of_request
+        self.rows_of_tensors = self._default.rows_of_tensors
         self.device = device
-        self._types = {spec.name: tf.as_dtype(spec.dtype) for spec in self.schema.inputs}
-
-    def rows_of_instances(self, body: bytes, headers: Headers) -> Rows:
-        del headers
-        return rows_from_instances(body, self.schema)
-
-    def rows_of_columns(self, body: bytes) -> Rows:
-        return rows_from_columns(body, self.schema)
-
-    def rows_of_request(self, body: bytes, headers: Headers) -> Rows:
-        return self.rows_of_instances(body, headers)
+        # Only these need more than NumPy's own type.
+        self._types = {
+            (name, spec.name): tf.as_dtype(spec.dtype)
+            for name, signature in self.signatures.items()
+            for spec in signature.schema.inputs
+            if spec.dtype in WIDENED
+        }
 
     def predict(self, batch: Sequence[Rows], /) -> Sequence[Prediction]:
+        """Call the signature that the rows are for: a batch has rows of one only."""
         tensors = [rows for rows in batch if isinstance(rows, TensorRows)]
-        outputs = self._call(**{name: self._tensor(name, a) for name, a in concatenated(tensors).items()})
-        return cut({name: _array(value) for name, value in outputs.items()}, [r.count for r in tensors])
+        name = tensors[0].signature
+        given = {key: self._tensor(name, key, array) for key, array in concatenated(tensors).items()}
+        outputs = {key: _array(value) for key, value in self.signatures[name].call(**given).items()}
+        if tensors[0].is_whole and not tensors[0].batchable:
+            return [whole(outputs)]
+        return cut(outputs, [r.count for r in tensors])
 
-    def _tensor(self, name: str, array: Array) -> Any:
+    def _tensor(self, signature: str, name: str, array: Array) -> Any:
         value = self._tf.convert_to_tensor(array)
-        return self._tf.cast(value, self._types[name]) if self._types[name].name in WIDENED else value
+        wanted = self._types.get((signature, name))
+        return value if wanted is None else self._tf.cast(value, wanted)
 
     def sample(self) -> Sample | None:
         """One row of zeros, empty strings for text; every free axis has length 1."""
         if any(spec.shape is None for spec in self.schema.inputs):
             return None
         inputs = {spec.name: _zeros(spec) for spec in self.schema.inputs}
-        return Sample(TensorRows(inputs, 1, self.schema.batchable), f"one row of zeros from {SIGNATURE}")
+        name = self._default.name
+        rows = TensorRows(inputs, 1, self.schema.batchable, name, is_whole=True)
+        return Sample(rows, f"one row of zeros from {name}")
 
 
 def _zeros(spec: TensorSpec) -> Array:
