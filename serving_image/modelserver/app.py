@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from modelserver.contracts import Call, HealthRoute, PredictRoute, kserve_v1, sagemaker, torchserve, vertex
+from modelserver.contracts import (
+    Call,
+    ControlRoute,
+    HealthRoute,
+    PredictRoute,
+    Standing,
+    kserve_v1,
+    oci,
+    open_inference,
+    sagemaker,
+    torchserve,
+    vertex,
+)
 from modelserver.engine import Engine, Job
 from modelserver.errors import RequestError, bad_request, model_failed
 from modelserver.formats import Model
@@ -17,7 +29,8 @@ from modelserver.outcomes import RAISED, Outcome
 from modelserver.rows import Prediction
 from modelserver.settings import Settings
 
-CONTRACTS = (sagemaker, vertex, kserve_v1, torchserve)
+# What the environment names comes last: it may name a path that another contract has.
+CONTRACTS = (sagemaker, kserve_v1, open_inference, torchserve, vertex, oci)
 METRICS = "/metrics"
 Reply = Callable[[Response], None]
 
@@ -56,6 +69,8 @@ class App:
         routes = [route for contract in CONTRACTS for route in contract.routes(settings)]
         self._predict = {route.path: route for route in routes if isinstance(route, PredictRoute)}
         self._health = {route.path for route in routes if isinstance(route, HealthRoute)}
+        self._said = {route.path: route.answer for route in routes if isinstance(route, ControlRoute)}
+        self._settings = settings
 
     def serve(self, served: Served) -> Served | None:
         """Answer with this version from now on; return the one that did until now."""
@@ -90,16 +105,29 @@ class App:
             self._metrics.waiting = self._served.engine.waiting if self._served else 0
             self._metrics.running = self._served.engine.running if self._served else 0
             return Response(200, self._metrics.text(), CONTENT_TYPE)
+        if request.path in self._said and is_get:
+            return self._said[request.path](self._standing())
         allowed = self._allowed(request.path)
         if not allowed:
-            return error_response(RequestError(404, "unknown_path", f"{request.path} is no route of this server"))
+            return self._absent(request)
         message = f"{request.path} takes {allowed}, not {request.method}"
         return error_response(RequestError(405, "wrong_method", message), {"allow": allowed})
 
     def _allowed(self, path: str) -> str:
         if path in self._predict:
             return "POST"
-        return "GET" if path in self._health or path == METRICS else ""
+        return "GET" if path in self._health or path in self._said or path == METRICS else ""
+
+    def _absent(self, request: Request) -> Response:
+        if error := open_inference.absent(self._settings, request.path):
+            return open_inference.with_plain_error(request, error_response(error))
+        error = kserve_v1.absent(self._settings, request.path)
+        message = f"{request.path} is no route of this server"
+        return error_response(error or RequestError(404, "unknown_path", message))
+
+    def _standing(self) -> Standing:
+        served = self._served
+        return Standing(self.state, served.model, served.digest) if served else Standing(self.state)
 
     def _health_response(self) -> Response:
         status = 200 if self.state == "ready" else 503
@@ -178,6 +206,7 @@ def answered(digest: str, call: Call, outcome: Outcome) -> tuple[Response, int]:
         headers |= _own_headers(outcome)
     if answer.encoded.nonfinite:
         headers[NONFINITE] = str(answer.encoded.nonfinite)
+    headers |= answer.headers
     return Response(outcome.status, answer.encoded.body, answer.content_type, headers), answer.encoded.nonfinite
 
 

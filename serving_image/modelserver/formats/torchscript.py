@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,11 @@ import numpy as np
 from modelserver.archive import Archive
 from modelserver.codec import fast_instances, instances_of, loads
 from modelserver.errors import LoadError, bad_request
-from modelserver.formats import Headers, Sample
+from modelserver.formats import Headers, Sample, Signature
 from modelserver.handlers import import_file, the_class
 from modelserver.rows import Array, Prediction, Rows, TensorRows, concatenated, cut
 from modelserver.schema import Schema, TensorSpec
-from modelserver.tensors import tensor
+from modelserver.tensors import rows_from_tensors, tensor
 
 INPUT = "input"
 # Token ids must stay whole numbers; everything else is computed in float32.
@@ -55,16 +56,18 @@ def _eager(torch: Any, model_file: Path, path: Path, device: str) -> Any:
 class TorchScript:
     format = "torch_archive"
     max_batch: int | None = None
-    schema: Schema | None = None
     takes_native_rows = True
     takes_documents = False
+    takes_bytes = False
     only_computes = True
+    signatures: Mapping[str, Signature] = MappingProxyType({})
 
     def __init__(self, torch: Any, module: Any, device: str) -> None:
         self._torch = torch
         self._module = module
         self.device = device
         self._spec = TensorSpec(INPUT, input_dtype(module), None)
+        self.schema: Schema | None = Schema((self._spec,), ())
 
     def rows_of_instances(self, body: bytes, headers: Headers) -> Rows:
         del headers
@@ -82,14 +85,21 @@ class TorchScript:
 
     def rows_of_request(self, body: bytes, headers: Headers) -> Rows:
         """One row a request, as JSON."""
-        kind = headers.get("content-type", "application/json").split(";", 1)[0].strip().lower()
-        if kind != "application/json":
-            raise bad_request("wrong_content_type", f"base_handler takes application/json, not {kind}", "content-type")
+        del headers
         return TensorRows({INPUT: tensor([_value_of(loads(body))], self._spec, "body")}, 1)
+
+    def rows_of_tensors(self, tensors: Mapping[str, Array], headers: Headers) -> Rows:
+        """Its one input has whatever name a client gives it."""
+        del headers
+        if len(tensors) > 1:
+            raise bad_request("unknown_input", f"the model takes one input, not {', '.join(tensors)}", "inputs")
+        return rows_from_tensors({INPUT: next(iter(tensors.values()))}, Schema((self._spec,), ()))
 
     def predict(self, batch: Sequence[Rows], /) -> Sequence[Prediction]:
         rows = [r for r in batch if isinstance(r, TensorRows)]
-        given = np.require(concatenated(rows)[INPUT], requirements=("C", "W"))
+        given = concatenated(rows)[INPUT]
+        if not (given.flags.c_contiguous and given.flags.writeable):
+            given = np.require(given, requirements=("C", "W"))
         with self._torch.inference_mode():
             answer = self._module(self._on_device(self._torch.from_numpy(given)))
             outputs = {name: _array(value) for name, value in _named(answer).items()}
