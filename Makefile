@@ -13,12 +13,13 @@ MINIO_CACHE   := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/modeld
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] < (3,14))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help demo test check up minio install clean constraints package package-check aws-proofs
+.PHONY: help demo test check up minio install clean constraints image image-test package package-check aws-proofs
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '1,5p' Makefile; echo '#   make up    the platform in the foreground'; echo '#   make minio builds the real store, once (needs Go; about 4 minutes)'; \
-		echo '#   make package        what `sam deploy` sends to AWS (make package-check proves it)'
+		echo '#   make package        what `sam deploy` sends to AWS (make package-check proves it)'; \
+		echo '#   make image-test     builds the serving image, and asks its containers what its contracts say'
 
 $(BIN)/uv:
 	@test -n "$(PYTHON)" || { echo 'Modeldrop needs Python 3.11, 3.12 or 3.13 on PATH.' >&2; exit 1; }
@@ -79,6 +80,14 @@ package-check: $(VENV)/.installed-test $(VENV)/.installed-sam
 aws-proofs: $(VENV)/.installed-test $(VENV)/.installed-sam
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/aws
 
+# The serving image's CPU targets, built with Docker or without it, and the contract suite against their containers.
+#   make image-test BASE=IMAGE TORCH_CPU_INDEX=URL
+image: $(VENV)/.installed-test
+	$(BIN)/python -m tools.image_test --build-only
+
+image-test: $(VENV)/.installed-test
+	$(BIN)/python -m tools.image_test
+
 constraints: $(BIN)/uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--no-header --no-annotate --no-emit-index-url --quiet -o constraints.txt
@@ -88,6 +97,11 @@ constraints: $(BIN)/uv
 	$(BIN)/uv pip compile layers/dependencies/requirements.in --no-deps -c constraints.txt --python-version 3.13 \
 		--python-platform x86_64-manylinux2014 --no-header --no-annotate --no-emit-index-url --quiet \
 		-o layers/dependencies/requirements.txt
+	for target in tensorflow-cpu tensorflow-cuda pytorch-cuda; do \
+		$(BIN)/uv pip compile serving_image/requirements/$$target.in -c constraints.txt --universal --python-version 3.11 \
+			--no-header --no-annotate --no-emit-index-url --quiet -o serving_image/requirements/$$target.txt; done
+	grep -Pv '^(triton|cuda-|nvidia-(?!cuda-(runtime|cupti)=))' serving_image/requirements/pytorch-cuda.txt \
+		> serving_image/requirements/pytorch-cpu.txt
 
 clean:
 	rm -rf $(VENV) .aws-sam build demo-output *.egg-info
