@@ -58,6 +58,8 @@ def choose(split: Split, key: str, chance: float) -> tuple[str, str]:
     A key sticks; without one `chance`, a random number in [0, 1), decides. Stable stands in for a canary, never the
     other way round.
     """
+    if len(split.weights) == 1:
+        return next(iter(split.weights)), ""
     chosen = assign(split, bucket(key, split.salt) if key else chance * WHOLE)
     stable = next(iter(split.weights))
     return chosen, stable if chosen != stable else ""

@@ -5,6 +5,7 @@ of microseconds without making Python objects; orjson is asked only when that fa
 """
 
 from dataclasses import replace
+from functools import lru_cache
 
 import orjson
 import simdjson
@@ -15,19 +16,22 @@ from chalicelib.local.gateway.messages import JSON, Request
 INSTANCES = b"/predict"  # {"instances": …} → {"predictions": …}
 NATIVE = b"/invocations"  # the model's own contract
 
+_FORM = FORM.encode()
+_OBJECT = (dict, simdjson.Object)
+_LIST = (list, simdjson.Array)
 _parser = simdjson.Parser()  # of the gateway's one loop; parsers can't be shared by threads
 
 
 def as_meant(request: Request) -> Request:
     """Return a request whose form is a JSON object as JSON: `curl -d` calls everything a form."""
-    if request.get(b"content-type") != FORM or not request.body[:64].lstrip().startswith(b"{"):
+    if request.fields.get(b"content-type") != _FORM or not request.body[:64].lstrip().startswith(b"{"):
         return request
     return replace(request, headers=[*(h for h in request.headers if h[0] != JSON[0]), JSON])
 
 
 def route_of(request: Request) -> bytes:
     """Return the replica's route for a predict request; raises BadBody for malformed JSON."""
-    if not is_json(request.get(b"content-type")):
+    if not _is_json(request.fields.get(b"content-type", b"")):
         return NATIVE
     if not request.body:
         raise BadBody(EMPTY)
@@ -47,10 +51,17 @@ def _parse_slowly(body: bytes) -> object:
 
 
 def _route(document: object) -> bytes:
-    if not isinstance(document, dict | simdjson.Object):
+    if not isinstance(document, _OBJECT):
         raise BadBody(NO_OBJECT)
-    if "instances" not in document:
+    try:
+        instances = document["instances"]
+    except KeyError:
         return NATIVE
-    if not isinstance(document["instances"], list | simdjson.Array):
+    if not isinstance(instances, _LIST):
         raise BadBody(NO_LIST, "instances")
     return INSTANCES
+
+
+@lru_cache(maxsize=256)
+def _is_json(content_type: bytes) -> bool:
+    return is_json(content_type.decode("latin-1"))

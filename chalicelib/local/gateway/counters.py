@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from chalicelib.domain.traffic import EDGES_MS, Traffic, request
+from chalicelib.domain.traffic import EDGES_MS, Request, Traffic, request
 
 SLICE = 0.1  # seconds
 KEPT = 1800.0  # seconds
@@ -25,8 +25,7 @@ class Tally:
     milliseconds: float = 0.0
     latencies: Counter[int] = field(default_factory=Counter)  # by index into EDGES_MS
 
-    def add(self, status: int, milliseconds: float, *, nonfinite: bool) -> None:
-        counts = request(status, milliseconds, nonfinite=nonfinite)
+    def add(self, counts: Request, milliseconds: float) -> None:
         self.requests += 1
         self.errors += counts.error
         self.rejected += counts.rejected
@@ -48,15 +47,20 @@ class Counters:
     def count(self, endpoint: str, deployment: str, status: int, milliseconds: float, *, nonfinite: bool) -> None:
         """Add one request that a deployment had; `status` 502 or 504 stands for no answer."""
         number = int(self._now() / SLICE)
+        counts = request(status, milliseconds, nonfinite=nonfinite)
         with self._lock:
-            ring = self._rings.setdefault(deployment, deque())
+            ring = self._rings.get(deployment)
+            if ring is None:
+                ring = self._rings[deployment] = deque()
             if not ring or ring[-1].slice < number:
                 ring.append(Tally(number))
                 while ring[0].slice < number - KEPT / SLICE:
                     ring.popleft()
-            ring[-1].add(status, milliseconds, nonfinite=nonfinite)
-            total = self._totals.setdefault((endpoint, deployment), Tally())
-            total.add(status, milliseconds, nonfinite=nonfinite)
+            ring[-1].add(counts, milliseconds)
+            total = self._totals.get((endpoint, deployment))
+            if total is None:
+                total = self._totals[endpoint, deployment] = Tally()
+            total.add(counts, milliseconds)
 
     def traffic(self, deployment_id: str, since: datetime) -> Traffic:
         """Return what was counted for a deployment since then, to a tenth of a second, for up to half an hour."""

@@ -48,11 +48,13 @@ class Response:
     status: int
     body: bytes = b""
     headers: Headers = (JSON,)
+    lines: bytes = b""  # more headers, as whole lines
 
     def encode_head(self, *, close: bool) -> bytes:
         """Return the status line and headers, up to and with the empty line."""
         lines = [_LINES.get(self.status) or b"HTTP/1.1 %d Unknown\r\n" % self.status]
         lines += [b"%s: %s\r\n" % pair for pair in self.headers]
+        lines.append(self.lines)
         if self.status != HTTPStatus.NO_CONTENT:
             lines.append(b"content-length: %d\r\n" % len(self.body))
         lines.append(b"connection: close\r\n\r\n" if close else b"\r\n")

@@ -8,15 +8,15 @@ the deployment that failed, whether or not the caller notices.
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
 from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.split import choose
-from chalicelib.local.gateway.answers import NONFINITE, stamp_of, stamped
+from chalicelib.local.gateway.answers import NONFINITE, Stamps, stamped
 from chalicelib.local.gateway.counters import Counters
-from chalicelib.local.gateway.messages import Headers, Request, Response, error
+from chalicelib.local.gateway.messages import Request, Response, error
 from chalicelib.local.gateway.upstream import Answer, Broken, Replica, Replicas, TimedOut
 
 NO_ANSWER = 502
@@ -34,13 +34,13 @@ _OURS = frozenset((
 _ERROR = 500
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Forward:
     """A request as replicas get it, and what it is about."""
 
     endpoint: Endpoint
     message: Sequence[bytes]
-    names: Headers  # of the request and the endpoint, for the answer
+    names: bytes  # of the request and the endpoint: header lines of the answer
     joins_body: bool  # who answered is said in the body, too
 
 
@@ -59,6 +59,7 @@ class Predictor:
         self._counters = counters
         self._on_trouble = on_trouble
         self._timeout = timeout
+        self._stamps: dict[str, Stamps] = {}  # by endpoint
         self.replicas = Replicas()
 
     async def predict(self, forward: Forward, key: str) -> Response:
@@ -106,8 +107,9 @@ class Predictor:
     def _pick(self, deployment: str, failed: Sequence[Path]) -> Replica | None:
         """Return the least busy ready replica, if possible one that hasn't failed this request."""
         sockets = self._sockets(deployment)
-        untried = [socket for socket in sockets if socket not in failed]
-        return self.replicas.least_busy(untried or sockets) if sockets else None
+        if failed:
+            sockets = [socket for socket in sockets if socket not in failed] or sockets
+        return self.replicas.least_busy(sockets) if sockets else None
 
     async def _call(self, forward: Forward, deployment: str, replica: Replica) -> Response:
         """Return a replica's answer, counted; raises Broken, which the caller counts."""
@@ -124,11 +126,16 @@ class Predictor:
         return self._receive(forward, deployment, answer, (perf_counter() - started) * 1000)
 
     def _receive(self, forward: Forward, deployment: str, answer: Answer, milliseconds: float) -> Response:
-        said = dict(answer.headers)
-        nonfinite = said.get(NONFINITE, b"0") != b"0"
+        nonfinite = answer.fields.get(NONFINITE, b"0") != b"0"
         self._count(forward, deployment, answer.status, milliseconds, nonfinite=nonfinite)
-        stamp = stamp_of(said, deployment, forward.endpoint.deployments.get(deployment))
-        return stamped(answer, stamp, *forward.names, joins_body=forward.joins_body)
+        stamp = self._stamps_of(forward.endpoint).of(answer.fields, deployment)
+        return stamped(answer, stamp, forward.names, joins_body=forward.joins_body)
+
+    def _stamps_of(self, endpoint: Endpoint) -> Stamps:
+        stamps = self._stamps.get(endpoint.name)
+        if stamps is None or stamps.endpoint is not endpoint:  # it was changed meanwhile
+            stamps = self._stamps[endpoint.name] = Stamps(endpoint)
+        return stamps
 
     def _count(
         self, forward: Forward, deployment: str, status: int, milliseconds: float = 0.0, *, nonfinite: bool = False
@@ -148,8 +155,9 @@ def message_of(request: Request, route: bytes, request_id: bytes) -> Sequence[by
 
 def _unanswered(deployment: str, why: str, forward: Forward) -> Response:
     message = f"deployment {deployment} gave no answer: {why}; try again"
-    return error(503, "no_answer", message, (b"retry-after", b"1"), *forward.names)
+    return replace(error(503, "no_answer", message, (b"retry-after", b"1")), lines=forward.names)
 
 
 def _late(deployment: str, timeout: float, forward: Forward) -> Response:
-    return error(504, "timed_out", f"deployment {deployment} did not answer within {timeout:g} s", *forward.names)
+    message = f"deployment {deployment} did not answer within {timeout:g} s"
+    return replace(error(504, "timed_out", message), lines=forward.names)

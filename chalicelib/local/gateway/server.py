@@ -14,6 +14,7 @@ from typing import Protocol, cast
 
 import httptools
 
+from chalicelib.local.gateway.eager import Run
 from chalicelib.local.gateway.messages import Request, Response, error
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -22,6 +23,7 @@ ONE_WRITE = 2**16  # bodies up to this size leave in one write with their head: 
 READ_ANYWAY = 2**16  # bodies up to this size are read although their request is refused, to keep the connection
 SWEEP = 0.25  # seconds
 NEVER = float("inf")
+_SEPARATORS = len(b": \r\n")  # of a header line
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +95,8 @@ class Connection(asyncio.Protocol):
         self._limits = owner.limits
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[tuple[Request, Response | None, bool]] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._run: Run[Response] | None = None  # of the request that is being answered
+        self._is_sending = False  # answers, one after the other
         self._owes_continue = False
         self._discarding = False  # what still comes is of a refused request
         self._unread = False  # the client leaves our answer unread
@@ -112,8 +115,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._owner.leave(self)
         self._waiting.clear()
-        if self._task:
-            self._task.cancel()
+        if self._run:
+            self._run.cancel()
 
     def data_received(self, data: bytes) -> None:
         if self._discarding:
@@ -129,6 +132,7 @@ class Connection(asyncio.Protocol):
         if self._in_head and not was_in_body and self._begun == of_this_head:  # all that came is of one head
             self._unended += len(data)
             self._check_head(self._unended)  # a header that never ends isn't reported by the parser
+        self._set_deadline()
 
     def pause_writing(self) -> None:
         self._unread = True
@@ -137,20 +141,23 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._unread = False
         self._next()
+        self._set_deadline()
 
     # --- called by the parser ---------------------------------------------------------------------------------------
     def on_message_begin(self) -> None:
         self._begin()
-        self._set_deadline()
 
     def on_url(self, part: bytes) -> None:
         self._target += part
-        self._count_head(len(part))
+        self._head_size += len(part)
+        self._check_head(self._head_size)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:  # else it is a trailer
             self._headers.append((name.lower(), value))
-            self._count_head(len(name) + len(value) + len(b": \r\n"))
+            self._head_size += len(name) + len(value) + _SEPARATORS
+            if self._head_size > self._limits.head:
+                self._check_head(self._head_size)
 
     def on_headers_complete(self) -> None:
         if self._discarding:
@@ -159,7 +166,6 @@ class Connection(asyncio.Protocol):
         method = self._parser.get_method().decode()
         self._request = Request(method, self._target.decode("latin-1"), self._headers)
         self._admit(self._request)
-        self._set_deadline()
 
     def on_body(self, part: bytes) -> None:
         if self._discarding:
@@ -169,7 +175,6 @@ class Connection(asyncio.Protocol):
             self._refuse(self._too_large())
             return
         self._parts.append(part)
-        self._set_deadline()
 
     def on_message_complete(self) -> None:
         if self._discarding:
@@ -188,6 +193,7 @@ class Connection(asyncio.Protocol):
         """Answer 408 where a request was begun, close else."""
         if (self._in_head or self._in_body) and not self._discarding and not self._unread:
             self._refuse(error(408, "too_slow", "the request did not arrive in time; send it faster"))
+            self._set_deadline()
         elif self._unread:
             self.abort()
         else:
@@ -195,7 +201,7 @@ class Connection(asyncio.Protocol):
             self.deadline = NEVER
 
     def close_if_idle(self) -> None:
-        if not (self._task or self._waiting or self._in_head or self._in_body):
+        if not (self._run or self._waiting or self._in_head or self._in_body):
             self._transport.close()
 
     def abort(self) -> None:
@@ -213,10 +219,6 @@ class Connection(asyncio.Protocol):
         self._unended = 0
         self._refused: Response | None = None
 
-    def _count_head(self, size: int) -> None:
-        self._head_size += size
-        self._check_head(self._head_size)
-
     def _check_head(self, size: int) -> None:
         if size > self._limits.head:
             self._refuse(error(431, "head_too_large", f"the headers exceed {self._limits.head} bytes; send fewer"))
@@ -225,7 +227,7 @@ class Connection(asyncio.Protocol):
         return error(413, "body_too_large", f"the body exceeds {self._limits.body} bytes; send smaller batches")
 
     def _admit(self, request: Request) -> None:
-        length = int(request.get(b"content-length") or 0)
+        length = int(request.fields.get(b"content-length", 0))
         if length > self._limits.body:
             self._refuse(self._too_large())
             return
@@ -239,7 +241,7 @@ class Connection(asyncio.Protocol):
 
     def _continue(self) -> None:
         # Not before the answers to earlier requests: it would be taken for one of them.
-        if self._owes_continue and not self._task and not self._waiting:
+        if self._owes_continue and not self._run and not self._waiting:
             self._owes_continue = False
             self._transport.write(CONTINUE)
 
@@ -251,27 +253,38 @@ class Connection(asyncio.Protocol):
             self._next()
 
     def _next(self) -> None:
-        while self._waiting and not self._task and not self._unread:
+        """Answer in order: what was refused at once, one request after the other."""
+        self._is_sending = True
+        while self._waiting and not self._run and not self._unread:
             request, response, keep_alive = self._waiting.popleft()
             if response is None:
-                self._task = asyncio.get_running_loop().create_task(self._serve(request, keep_alive=keep_alive))
+                self._serve(request, keep_alive=keep_alive)
             else:
                 self._send(request, response, keep_alive=keep_alive)
+        self._is_sending = False
         if self._is_full and len(self._waiting) <= MAX_WAITING:
             self._is_full = False
             self._transport.resume_reading()
-        self._continue()
-        self._set_deadline()
+        if self._owes_continue:
+            self._continue()
 
-    async def _serve(self, request: Request, *, keep_alive: bool) -> None:
+    def _serve(self, request: Request, *, keep_alive: bool) -> None:
+        def send(response: Response) -> None:
+            self._run = None
+            self._send(request, response, keep_alive=keep_alive)
+            if not self._is_sending:  # else who began it goes on
+                self._next()
+                self._set_deadline()
+
+        self._run = Run(self._answered(request), send)
+        self._run.go()
+
+    async def _answered(self, request: Request) -> Response:
         try:
-            response = await self._owner.service.answer(request)
+            return await self._owner.service.answer(request)
         except Exception:  # the loop of a process: a bug costs one answer, never the connection
             log.exception("no answer to %s %s", request.method, request.path)
-            response = error(500, "internal", "the gateway failed on this request; its log says why")
-        self._task = None
-        self._send(request, response, keep_alive=keep_alive)
-        self._next()
+            return error(500, "internal", "the gateway failed on this request; its log says why")
 
     def _send(self, request: Request, response: Response, *, keep_alive: bool) -> None:
         close = self._owner.draining or not keep_alive
@@ -290,7 +303,7 @@ class Connection(asyncio.Protocol):
     def _set_deadline(self) -> None:
         if self._unread:
             self.deadline = monotonic() + self._limits.write_time
-        elif self._task or self._waiting:
+        elif self._run or self._waiting:
             self.deadline = NEVER  # what answers has its own time limits
         elif self._discarding:
             self.deadline = monotonic() + self._limits.linger

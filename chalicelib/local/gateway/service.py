@@ -4,9 +4,9 @@ import asyncio
 import itertools
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Executor
-from functools import partial
+from functools import lru_cache, partial
 from urllib.parse import unquote
 
 from chalicelib.domain import served_by
@@ -26,6 +26,7 @@ ENDPOINT = served_by.ENDPOINT.lower().encode()
 REQUEST_ID = served_by.REQUEST_ID.lower().encode()
 _PREDICT = re.compile(r"/v1/endpoints/([^/]+)(?:/(predict|rawPredict)|:(predict|rawPredict))")
 _SANE_ID = re.compile(rb"[!-~]{1,128}")
+_METRICS = ("", False)
 StoreEvent = Callable[[dict[str, str], bytes], int]
 
 
@@ -52,19 +53,20 @@ class GatewayService:
 
     async def answer(self, request: Request) -> Response:
         try:
-            return await self._dispatch(request)
+            called = _called(request.target)
+            if called is None:
+                return await self._ask_control(request)
+            if called is _METRICS:
+                return self._metrics(request)
+            forward = self._forward(request, *called)
+            if isinstance(forward, Response):
+                return forward
+            return await self._predictor.predict(forward, request.get(KEY))
         except Rejected as rejected:
             return refusal(rejected)
 
-    def _dispatch(self, request: Request) -> Awaitable[Response]:
-        path = unquote(request.path) if "%" in request.path else request.path
-        if call := _PREDICT.fullmatch(path):
-            return self._predict(request, call[1], raw=(call[2] or call[3]) == "rawPredict")
-        if path == "/metrics":
-            return self._metrics(request)
-        return self._ask_control(request)
-
-    async def _predict(self, request: Request, name: str, *, raw: bool) -> Response:
+    def _forward(self, request: Request, name: str, raw: bool) -> Forward | Response:  # noqa: FBT001
+        """Return what is to be sent to a replica, or why nothing is."""
         assert request.caller  # noqa: S101  # admitted
         require(request.caller, predict_scope(name))
         if request.method != "POST":
@@ -79,11 +81,10 @@ class GatewayService:
         request = request if raw else as_meant(request)
         route = NATIVE if raw else route_of(request)
         id_ = self._id_of(request)
-        names = ((ENDPOINT, name.encode()), (REQUEST_ID, id_))
-        forward = Forward(endpoint, message_of(request, route, id_), names, joins_body=route != NATIVE)
-        return await self._predictor.predict(forward, request.get(KEY))
+        names = b"%s: %s\r\n%s: %s\r\n" % (ENDPOINT, name.encode(), REQUEST_ID, id_)
+        return Forward(endpoint, message_of(request, route, id_), names, joins_body=route != NATIVE)
 
-    async def _metrics(self, request: Request) -> Response:
+    def _metrics(self, request: Request) -> Response:
         assert request.caller  # noqa: S101  # admitted
         require(request.caller, ADMIN)
         if request.method not in ("GET", "HEAD"):
@@ -98,7 +99,7 @@ class GatewayService:
 
     def _id_of(self, request: Request) -> bytes:
         given = request.fields.get(b"x-request-id", b"")
-        return given if _SANE_ID.fullmatch(given) else next(self._ids).encode()
+        return given if given and _SANE_ID.fullmatch(given) else next(self._ids).encode()
 
 
 class StoreEvents:
@@ -119,6 +120,16 @@ class StoreEvents:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
         call = partial(self._on_store_event, headers, request.body)
         return Response(await asyncio.get_running_loop().run_in_executor(self._pool, call))
+
+
+@lru_cache(maxsize=1024)
+def _called(target: str) -> tuple[str, bool] | None:
+    """Return which endpoint a target names and whether its body is left alone, _METRICS, or None for all else."""
+    path = unquote(target.partition("?")[0])
+    if path == "/metrics":
+        return _METRICS
+    called = _PREDICT.fullmatch(path)
+    return (called[1], (called[2] or called[3]) == "rawPredict") if called else None
 
 
 def _not_allowed(request: Request, allowed: bytes) -> Response:

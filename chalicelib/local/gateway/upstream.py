@@ -1,13 +1,14 @@
 """HTTP/1.1 to replicas: kept-alive connections over Unix sockets, one request at a time on each."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import httptools
 
+from chalicelib.local.gateway.eager import Awaited
 from chalicelib.local.gateway.messages import Headers
 
 MAX_IDLE = 64  # kept connections to one replica
@@ -32,8 +33,11 @@ class TimedOut(Exception):
 
 @dataclass(slots=True)
 class Answer:
+    """What a replica said; of a repeated header `fields` holds the last."""
+
     status: int
     headers: Headers
+    fields: Mapping[bytes, bytes]
     body: bytes
 
 
@@ -42,8 +46,12 @@ class Link(asyncio.Protocol):
 
     def __init__(self, idle: list["Link"]) -> None:
         self._idle = idle
+        self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: Awaited[Answer] | None = None
+        self._whole: Answer | None = None  # the answer, once all of it came
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0  # of the current answer
         self.heard = False  # a byte of the current answer
         self._until_close = False  # the answer has no length: it ends with the connection
         self._can_stay = False
@@ -57,17 +65,19 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self in self._idle:
             self._idle.remove(self)
+        if self._timer:
+            self._timer.cancel()
         if exc is None and self._until_close:
-            self._until_close = False
             self._complete()
+            self._bring()
         self._fail(Broken(f"the connection ended without an answer{f': {exc}' if exc else ''}"))
 
     def data_received(self, data: bytes) -> None:
-        self.heard = True
-        self._size += len(data)
         if self._answer is None:  # nothing was asked
             self._transport.abort()
             return
+        self.heard = True
+        self._size += len(data)
         if self._size > MAX_ANSWER:
             self._fail(Broken(f"the replica's answer exceeds {MAX_ANSWER} bytes"))
             self._transport.abort()
@@ -75,12 +85,15 @@ class Link(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as problem:
-            self._fail(Broken(f"the replica's answer is not HTTP/1.1: {problem}"))
+            if self._whole is None:
+                self._fail(Broken(f"the replica's answer is not HTTP/1.1: {problem}"))
             self._transport.abort()
+        if self._whole is not None:  # not before all that came was read: what is said behind an answer counts, too
+            self._bring()
 
     # --- called by the parser ---------------------------------------------------------------------------------------
     def on_message_begin(self) -> None:
-        self._said_more = self._answer is None or self._answer.done()
+        self._said_more = self._whole is not None
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
 
@@ -89,36 +102,36 @@ class Link(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
-        names = {name for name, _ in self._headers}
-        self._until_close = self._status not in _INFORMATIONAL and names.isdisjoint(
-            (b"content-length", b"transfer-encoding")
+        self._fields = fields = dict(self._headers)
+        self._until_close = (
+            b"content-length" not in fields
+            and b"transfer-encoding" not in fields
+            and self._status not in _INFORMATIONAL
         )
 
     def on_body(self, part: bytes) -> None:
         self._parts.append(part)
 
     def on_message_complete(self) -> None:
-        self._until_close = False
-        if self._status not in _INFORMATIONAL:
+        if self._status not in _INFORMATIONAL and not self._said_more:
             self._can_stay = self._parser.should_keep_alive()
             self._complete()
 
     # --- called by the replica's pool -------------------------------------------------------------------------------
     async def call(self, message: Sequence[bytes], timeout: float) -> Answer:  # noqa: ASYNC109
         """Send a request and return its answer. Cancelled, it ends the connection, so that no answer is mixed up."""
-        loop = asyncio.get_running_loop()
         self.heard = False
         self._size = 0
-        answer = self._answer = loop.create_future()
-        timer = loop.call_later(timeout, self._fail, TimedOut())
+        self._whole = None
+        answer = self._answer = Awaited(self._loop)
+        self._expect_within(timeout)
         self._transport.writelines(message)
         try:
-            whole: Answer = await answer
+            whole = await answer
         except (asyncio.CancelledError, TimedOut):
             self._transport.abort()
             raise
         finally:
-            timer.cancel()
             self._answer = None
         self._keep()
         return whole
@@ -138,13 +151,37 @@ class Link(asyncio.Protocol):
             self._transport.close()
 
     def _complete(self) -> None:
-        if self._answer and not self._answer.done():
-            body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            self._answer.set_result(Answer(self._status, self._headers, body))
+        self._until_close = False
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._whole = Answer(self._status, self._headers, self._fields, body)
+
+    def _bring(self) -> None:
+        if self._answer and self._whole and not self._answer.is_done:
+            self._answer.bring(self._whole)
 
     def _fail(self, why: Exception) -> None:
-        if self._answer and not self._answer.done():
-            self._answer.set_exception(why)
+        if self._answer:
+            self._answer.fail(why)
+
+    def _expect_within(self, timeout: float) -> None:
+        """Set the answer's deadline. One timer serves many answers: it looks again when it comes too early."""
+        self._deadline = self._loop.time() + timeout
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._deadline, self._look_at_clock)
+
+    def _look_at_clock(self) -> None:
+        self._timer = None
+        if self._answer is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._arm()
+        else:
+            self._fail(TimedOut())
 
 
 class Replica:
@@ -207,6 +244,8 @@ class Replicas:
 
     def least_busy(self, sockets: Sequence[Path]) -> Replica:
         """Return the one of these with the fewest requests in flight."""
+        if len(sockets) == 1:
+            return self._of(sockets[0])
         return min((self._of(socket) for socket in sockets), key=lambda replica: replica.in_flight)
 
     async def prune(self) -> None:
