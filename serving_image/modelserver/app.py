@@ -26,7 +26,7 @@ from modelserver.log import emit
 from modelserver.messages import DIGEST, NONFINITE, Request, Response, error_response, json_response
 from modelserver.metrics import CONTENT_TYPE, ServingMetrics
 from modelserver.outcomes import RAISED, Outcome
-from modelserver.rows import Prediction
+from modelserver.rows import Prediction, Rows
 from modelserver.settings import Settings
 
 # What the environment names comes last: it may name a path that another contract has.
@@ -76,6 +76,11 @@ class App:
         """Answer with this version from now on; return the one that did until now."""
         before, self._served = self._served, served
         return before
+
+    @property
+    def seen(self) -> Rows | None:
+        """A request that the version now served has answered."""
+        return self._served.engine.answered if self._served else None
 
     def drain(self) -> None:
         self.is_draining = True

@@ -16,7 +16,7 @@ from typing import Protocol
 from modelserver.batching import Pace, next_batch
 from modelserver.errors import RequestError
 from modelserver.outcomes import Outcome, Predict, predict_each
-from modelserver.rows import Rows
+from modelserver.rows import Prediction, Rows
 
 
 class BatchObserver(Protocol):
@@ -82,6 +82,8 @@ class Engine:
         self._waiting_with = 0
         self._retired: Callable[[], None] | None = None
         self.running = 0
+        # A request that was answered, to warm up the next version with.
+        self.answered: Rows | None = None
 
     @property
     def waiting(self) -> int:
@@ -221,5 +223,7 @@ class Engine:
         self._observer.batch(rows, seconds)
 
     def _answer(self, batch: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+        if isinstance(outcomes[0], Prediction):
+            self.answered = batch[0].rows
         for job, outcome in zip(batch, outcomes, strict=True):
             self._settle(job, outcome)

@@ -15,11 +15,15 @@ from modelserver.engine import Engine, ModelThread
 from modelserver.formats import Model
 from modelserver.log import emit
 from modelserver.metrics import ServingMetrics
+from modelserver.outcomes import RAISED
+from modelserver.rows import Rows
 from modelserver.settings import Settings
 from modelserver.warmup import warm_up
 
 # A full collection walks what a model and its framework hold for ever: rarely, then.
 GC_THRESHOLDS = (10_000, 20, 50)
+# TorchScript watches a first call, compiles on the second, and is as fast as it gets from the third on.
+REHEARSALS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +34,15 @@ class Loaded:
     seconds: float
 
 
-def start_loading(settings: Settings, scratch: Path, thread: ModelThread) -> "asyncio.Future[Loaded | BaseException]":
-    """Load on the model's own thread; what the model raises is the answer."""
+def start_loading(
+    settings: Settings, scratch: Path, thread: ModelThread, seen: Rows | None = None
+) -> "asyncio.Future[Loaded | BaseException]":
+    """Load on the model's own thread; what the model raises is the answer. `seen` is a request to warm it up with."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Loaded | BaseException] = loop.create_future()
 
     def load() -> None:
-        loop.call_soon_threadsafe(_tell, done, _load(settings, scratch))
+        loop.call_soon_threadsafe(_tell, done, _load(settings, scratch, seen))
 
     thread.submit(load)
     return done
@@ -47,16 +53,28 @@ def _tell(done: "asyncio.Future[Loaded | BaseException]", loaded: Loaded | BaseE
         done.set_result(loaded)
 
 
-def _load(settings: Settings, scratch: Path) -> Loaded | BaseException:
+def _load(settings: Settings, scratch: Path, seen: Rows | None) -> Loaded | BaseException:
     started = time.monotonic()
     try:
         with ThreadPoolExecutor(1) as pool:
             digest = pool.submit(folder_digest, settings.model_dir)
             model = formats.load(settings, scratch)
             warmup = warm_up(model, settings.model_dir)
+            if seen is not None:
+                warmup += _rehearsed(model, seen)
             return Loaded(model, digest.result(), warmup, time.monotonic() - started)
     except BaseException as error:  # noqa: BLE001 - a model may raise anything while it loads
         return error
+
+
+def _rehearsed(model: Model, seen: Rows) -> str:
+    """Repeat a request of the version before, as often as a framework takes to settle; this one may refuse it."""
+    try:
+        for _ in range(REHEARSALS):
+            model.predict([seen])
+    except RAISED:
+        return ""
+    return ", and a request of the version before"
 
 
 def served(loaded: Loaded, thread: ModelThread, settings: Settings, metrics: ServingMetrics) -> Served:

@@ -4,9 +4,11 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import uvloop
 
 from modelserver.app import App
 from modelserver.engine import ModelThread
-from modelserver.http import Connection, Limits
+from modelserver.hot_load import Current, HotLoad
+from modelserver.http import Application, Connection, Limits
 from modelserver.loading import Loaded, leave_to_stay, say_ready, served, start_loading
 from modelserver.log import catch_logging, emit, failure
 from modelserver.metrics import ServingMetrics
@@ -43,7 +46,7 @@ async def _serve(settings: Settings, scratch: Path) -> int:
     app = App(settings, metrics)
     connections: set[Connection] = set()
     try:
-        server = await _listen(settings, app, connections)
+        servers = [await _listen(settings, app, settings.uds, connections)]
     except OSError as error:
         emit("listen_failed", error=str(error))
         return EXIT_NOT_STARTED
@@ -53,26 +56,36 @@ async def _serve(settings: Settings, scratch: Path) -> int:
         loop.add_signal_handler(number, stop.set)
     sweeper = asyncio.create_task(_sweep(connections, settings))
     thread = ModelThread()
+    first = scratch / "load-0"
+    first.mkdir()
     try:
-        loaded = await _load_or_stop(settings, scratch, thread, stop)
+        loaded = await _load_or_stop(settings, first, thread, stop)
         if isinstance(loaded, BaseException):
-            emit("load_failed", **failure(loaded, (scratch / "model", settings.model_dir)))
+            emit("load_failed", **failure(loaded, (first / "model", settings.model_dir)))
             return EXIT_LOAD_FAILED
         if loaded is not None:
             leave_to_stay()
             app.serve(served(loaded, thread, settings, metrics))
+            if settings.control_socket is not None:
+                hot_load = HotLoad(app, settings, metrics, Current(settings.model_dir, first))
+                control = await _listen(settings, hot_load, settings.control_socket, connections, mode=0o600)
+                servers.append(control)
             say_ready("ready", loaded)
             await stop.wait()
-            await _drain(app, server, connections, settings.drain_timeout_s)
+            await _drain(app, servers, connections, settings.drain_timeout_s)
     finally:
         sweeper.cancel()
-        server.close()
-        if settings.uds is not None:
-            settings.uds.unlink(missing_ok=True)
+        _close(servers)
+        for path in (settings.uds, settings.control_socket):
+            if path is not None:
+                path.unlink(missing_ok=True)
     return 0
 
 
-async def _listen(settings: Settings, app: App, connections: set[Connection]) -> asyncio.Server:
+async def _listen(
+    settings: Settings, app: Application, uds: Path | None, connections: set[Connection], mode: int = 0o666
+) -> asyncio.Server:
+    """Listen on a Unix socket or, without one, on the port; a supervisor with another uid may connect to ours."""
     loop = asyncio.get_running_loop()
     limits = Limits(
         max_body=settings.max_body,
@@ -84,13 +97,18 @@ async def _listen(settings: Settings, app: App, connections: set[Connection]) ->
     def connect() -> Connection:
         return Connection(app, limits, connections)
 
-    if settings.uds is None:
+    if uds is None:
         return await loop.create_server(connect, settings.host, settings.port, backlog=BACKLOG)
-    settings.uds.unlink(missing_ok=True)
-    server = await loop.create_unix_server(connect, str(settings.uds), backlog=BACKLOG)
-    # A supervisor with another uid has to be able to connect.
-    settings.uds.chmod(0o666)
-    return server
+    return await loop.create_unix_server(connect, sock=_bound(uds, mode), backlog=BACKLOG)
+
+
+def _bound(path: Path, mode: int) -> socket.socket:
+    """Bind with the mode set before anybody can connect."""
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX)
+    bound.bind(str(path))
+    path.chmod(mode)
+    return bound
 
 
 async def _load_or_stop(
@@ -105,11 +123,16 @@ async def _load_or_stop(
     return done.result() if done.done() else None
 
 
-async def _drain(app: App, server: asyncio.Server, connections: set[Connection], timeout_s: float) -> None:
+def _close(servers: Iterable[asyncio.Server]) -> None:
+    for server in servers:
+        server.close()
+
+
+async def _drain(app: App, servers: Iterable[asyncio.Server], connections: set[Connection], timeout_s: float) -> None:
     """Stop accepting, finish what is open, close what is idle."""
     app.drain()
     emit("draining", open_requests=app.open_requests)
-    server.close()
+    _close(servers)
     deadline = time.monotonic() + timeout_s
     while connections and time.monotonic() < deadline:
         # Until the last answer is out, an open connection can still ask how we are.

@@ -26,6 +26,7 @@ class Settings:
     model_name: str = "model"
     model_version: str = "1"
     uds: Path | None = None
+    control_socket: Path | None = None
     host: str = "0.0.0.0"
     port: int = 8080
     health_route: str = "/health"
@@ -49,6 +50,7 @@ class Settings:
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
         """Read every variable; raise SettingsError that names the one that is wrong."""
         uds = env.get("MODELDROP_UDS")
+        control = env.get("MODELDROP_CONTROL_SOCKET")
         health = _route(env, "AIP_HEALTH_ROUTE", "/health")
         predict = _route(env, "AIP_PREDICT_ROUTE", "/predict")
         wheels = env.get("MODELDROP_WHEELS")
@@ -57,6 +59,7 @@ class Settings:
             model_name=_segment(env, "MODELDROP_MODEL_NAME", "model"),
             model_version=_segment(env, "MODELDROP_MODEL_VERSION", "1"),
             uds=Path(uds).absolute() if uds else None,
+            control_socket=Path(control).absolute() if control else None,
             port=_port(env),
             health_route=health,
             predict_route=predict,

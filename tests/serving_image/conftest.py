@@ -175,7 +175,8 @@ def saved_models(models):
 
 @pytest.fixture(scope="session")
 def keras_replica(saved_models, models):
-    with running(saved_models / "keras", models / "r-keras") as replica:
+    control = str(models / "keras-control")
+    with running(saved_models / "keras", models / "r-keras", MODELDROP_CONTROL_SOCKET=control) as replica:
         yield replica.until_ready()
 
 

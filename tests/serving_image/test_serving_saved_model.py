@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import shutil
 
+import httpx
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -129,3 +131,19 @@ def test_a_model_without_serving_default_fails_to_load(run, tmp_path):
     failure = replica.events("load_failed")[0]
     assert set(failure) == {"event", "error", "where", "traceback"}
     assert json.dumps(failure)
+
+
+def test_another_version_is_swapped_in_while_it_runs_and_answers_with_its_own_digest(
+    keras_replica, saved_models, models
+):
+    shutil.copytree(saved_models / "keras", models / "keras-again")
+    (models / "keras-again" / "note.txt").write_text("other bytes")
+    transport = httpx.HTTPTransport(uds=str(models / "keras-control"))
+    with keras_replica.client() as client, httpx.Client(transport=transport, base_url="http://c", timeout=60) as asker:
+        answers = []
+        for folder in ("keras-again", "keras"):
+            swapped = asker.post("/load", json={"model_dir": str(models / folder)})
+            assert swapped.status_code == 200, swapped.text
+            answers.append(client.post("/predict", json={"instances": [[[1, 2], [3, 4]]]}))
+            assert answers[-1].headers["X-Modeldrop-Digest"] == swapped.json()["digest"] != swapped.json()["was"]
+    assert answers[0].json() == answers[1].json()
