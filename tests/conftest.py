@@ -50,6 +50,19 @@ def saved_models(request):
 
 
 @pytest.fixture(scope="session")
+def signatures_model(request):
+    """One SavedModel with the signatures of export_signatures.py."""
+    script = HERE / "export_signatures.py"
+
+    def build(folder):
+        env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        done = subprocess.run([sys.executable, script, folder], env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+
+    return _kept(request, "signatures", script.read_text() + version("tensorflow"), build)
+
+
+@pytest.fixture(scope="session")
 def archives(request):
     """A folder of archives by torch-model-archiver: each a folder with a model.mar."""
 

@@ -37,7 +37,7 @@ def archive(folder: Path, *options: str) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build_archive():
     return archive
 

@@ -45,7 +45,7 @@ def _parse_any(model: Model, request: Request) -> Call:
     encode_as = encode_npy if as_npy else encode_predictions
     if media_type(request.headers) == NPY:
         return Call(reader.rows_of_tensors({"": npy.read(request.body)}, request.headers), encode_as)
-    if not getattr(reader, "takes_bytes", model.takes_bytes):
+    if not reader.takes_bytes:
         raise unsupported(request.headers, f"{JSON} and {NPY}")
     return Call(reader.rows_of_request(request.body, request.headers), encode_as)
 

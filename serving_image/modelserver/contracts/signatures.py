@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelserver.errors import bad_request
-from modelserver.formats import Model, Reader
+from modelserver.formats import Model, Signature
 from modelserver.media import SIGNATURE
 
 NAME = "signature_name"
 
 
-def reader_for(model: Model, name: Any, where: str) -> Reader:
+def reader_for(model: Model, name: Any, where: str) -> Model | Signature:
     """Return what makes rows for a signature, the model itself where none is named; raise 400 that lists them."""
     if name is None or name == "":
         return model

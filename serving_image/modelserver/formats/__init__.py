@@ -30,6 +30,8 @@ class Signature(Reader, Protocol):
 
     @property
     def schema(self) -> Schema: ...
+    @property
+    def takes_bytes(self) -> bool: ...
 
 
 class Model(Reader, Protocol):
