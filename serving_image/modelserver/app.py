@@ -75,6 +75,7 @@ class App:
     def serve(self, served: Served) -> Served | None:
         """Answer with this version from now on; return the one that did until now."""
         before, self._served = self._served, served
+        self._metrics.reported = getattr(served.model, "reported", None)
         return before
 
     @property
@@ -94,7 +95,7 @@ class App:
     def handle(self, request: Request, reply: Reply) -> Cancel | None:
         """Answer at once, or give back how to cancel what was queued."""
         route = self._predict.get(request.path)
-        if route is None or request.method != "POST":
+        if route is None or request.method not in route.methods:
             reply(self._control(request))
             return None
         if route.is_probe(request):
@@ -120,7 +121,7 @@ class App:
 
     def _allowed(self, path: str) -> str:
         if path in self._predict:
-            return "POST"
+            return ", ".join(self._predict[path].methods)
         return "GET" if path in self._health or path in self._said or path == METRICS else ""
 
     def _absent(self, request: Request) -> Response:

@@ -3,36 +3,37 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modelserver.handler_metrics import Metrics
+
 SERVER_NAME = "modelserver"
 SERVER_VERSION = "0.12.0"  # of the handler contract that is kept
 
 
-class Metrics:
-    """Takes what handlers report; the last value of each name is kept."""
+class RequestHeaders(dict[str, str]):
+    """Names in lower case, found however they are written: TorchServe keeps them as the client wrote them."""
 
-    def __init__(self) -> None:
-        self.values: dict[str, float] = {}
+    def __getitem__(self, key: str) -> str:
+        return super().__getitem__(key.lower())
 
-    def add_metric(self, name: str, value: float, *_: Any, **__: Any) -> None:
-        self.values[name] = float(value)
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and super().__contains__(key.lower())
 
-    add_time = add_size = add_percent = add_error = add_metric
-
-    def add_counter(self, name: str, value: float, *_: Any, **__: Any) -> None:
-        self.values[name] = self.values.get(name, 0.0) + float(value)
+    def get(self, key: str, default: Any = None) -> Any:
+        return super().get(key.lower(), default)
 
 
 class Exchange:
     """One row's request headers and what the handler sets on its response."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
-        self.request_headers = headers
+        self.request_headers = RequestHeaders(headers)
         self.response_headers: dict[str, str] = {}
         self.status = 200
         self.phrase = ""
 
     def get_request_property(self, key: str) -> str | None:
-        return self.request_headers.get(key) or self.request_headers.get(key.lower())
+        found: str | None = self.request_headers.get(key)
+        return found
 
     def get_request_properties(self) -> Mapping[str, str]:
         return self.request_headers
@@ -63,11 +64,12 @@ class Context:
         config: dict[str, Any],
         gpu_id: int | None,
         batch_size: int,
+        metrics: Metrics,
     ) -> None:
         self.model_name = model_name
         self.manifest = manifest
         self.model_yaml_config = config
-        self.metrics = Metrics()
+        self.metrics = metrics
         self.request_ids: dict[int, str] | None = None
         self.request_processor: Sequence[Exchange] = []
         self.system_properties: dict[str, Any] = {

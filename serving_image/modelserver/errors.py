@@ -31,9 +31,11 @@ def model_failed(error: BaseException, where: str = "") -> RequestError:
     """Answer with what the model raised; TorchServe's PredictionException chooses its own status."""
     if isinstance(error, RequestError):
         return error
-    status = getattr(error, "error_code", 500) if type(error).__name__ == "PredictionException" else 500
-    message = f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT]
-    return RequestError(int(status), "model_error", message, where=where)
+    if type(error).__name__ == "PredictionException":
+        message, status = str(getattr(error, "message", error)), int(getattr(error, "error_code", 500))
+    else:
+        message, status = f"{type(error).__name__}: {error}", 500
+    return RequestError(status, "model_error", message[:MESSAGE_LIMIT], where=where)
 
 
 class LoadError(Exception):

@@ -1,15 +1,17 @@
 """How a request becomes rows for a TorchServe handler, and how its answer becomes a response."""
 
+from collections.abc import Mapping
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import HTTP
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import numpy as np
 
 from modelserver.codec import fast_instances, instances_of, loads
 from modelserver.errors import bad_request
+from modelserver.rows import Array
 from modelserver.tensors import decode_b64
 
 Headers = dict[str, str]
@@ -49,8 +51,31 @@ def native_row(body: bytes, headers: Headers, *, arrays: bool) -> dict[str, Any]
     if kind == "multipart/form-data":
         return _multipart(body, headers["content-type"])
     if kind == "application/x-www-form-urlencoded":
-        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        # As bytes, like a multipart field of no type: handlers written for TorchServe decode them.
+        return {name: bytearray(value.encode()) for name, value in form_fields(body).items()}
     return {"body": _parsed(body, kind, arrays=arrays, where="body")}
+
+
+def form_fields(body: bytes) -> dict[str, str]:
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def tensor_rows(tensors: Mapping[str, Array], *, bare: bool, arrays: bool) -> list[Any]:
+    """One row for each entry of the first axis: `{"data": x}` of one tensor, an object by name of several."""
+    columns = {name: _entries(array, arrays=arrays) for name, array in tensors.items()}
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) > 1:
+        raise bad_request("ragged", "the inputs differ in the length of their first axis", "inputs")
+    if len(columns) == 1:
+        (values,) = columns.values()
+        return values if bare else [{"data": value} for value in values]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _entries(array: Array, *, arrays: bool) -> list[Any]:
+    if not array.ndim:
+        raise bad_request("wrong_shape", "a tensor needs a first axis: one entry a row", "inputs")
+    return list(array) if arrays else cast("list[Any]", array.tolist())
 
 
 def _parsed(body: bytes, kind: str, *, arrays: bool = False, where: str) -> Any:

@@ -83,11 +83,17 @@ def served(loaded: Loaded, thread: ModelThread, settings: Settings, metrics: Ser
         model.predict,
         thread,
         max_queue=settings.max_queue,
-        timeout_s=settings.request_timeout_s,
+        timeout_s=_timeout_s(model, settings),
         observer=metrics,
         pace=Pace(may_be_short=model.only_computes, most=model.max_batch or settings.max_batch),
     )
     return Served(model, engine, loaded.digest, loaded.warmup)
+
+
+def _timeout_s(model: Model, settings: Settings) -> float:
+    """A model may ask for less time than the operator gives, never for more."""
+    wished: float | None = getattr(model, "request_timeout_s", None)
+    return min(wished or settings.request_timeout_s, settings.request_timeout_s)
 
 
 def leave_to_stay() -> None:

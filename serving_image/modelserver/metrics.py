@@ -54,6 +54,8 @@ class ServingMetrics:
         self.waiting = 0
         self.running = 0
         self.open_connections = 0
+        # What the served model's own code reports, where its contract has a way to.
+        self.reported: Collector | None = None
         self._registry = CollectorRegistry()
         self._registry.register(_Families(self))
 
@@ -92,6 +94,8 @@ class _Families(Collector):
         yield GaugeMetricFamily("modeldrop_queue_requests", "Requests that wait for the model", value=m.waiting)
         yield GaugeMetricFamily("modeldrop_running_requests", "Requests in the model's call", value=m.running)
         yield GaugeMetricFamily("modeldrop_open_connections", "Connections", value=m.open_connections)
+        if m.reported is not None:
+            yield from m.reported.collect()
 
 
 def _histogram(name: str, text: str, one: Histogram) -> Metric:

@@ -99,6 +99,17 @@ class Handler:
                     "environment": sorted(os.environ),
                 }
             case "object": return object()
+            case "headers":
+                headers = context.get_all_request_header(i)
+                return [headers.get("X-Test"), context.get_request_header(i, "X-Test"), "no such" in headers]
+            case "csv":
+                context.set_response_content_type(i, "text/csv")
+                return "a,b"
+            case "refuse":
+                from ts.utils.util import PredictionException
+                raise PredictionException("no such row", 409)
+            case "values": return {"a": [1, 2.5, True, None], "é": "ü"}
+            case "none": return None
         return {"got": value, "label": self.labels[0], "row": sorted(row)}
 '''
 

@@ -23,7 +23,7 @@ PRELOADED = {
     ArtifactFormat.PYTHON_PREDICTOR: "",
 }
 # Accepted, because reading doesn't show it, and refused when loaded: by what the program says of each.
-REFUSED = {"the archive scripted": "image_classifier needs torchvision, which this image does not have"}
+REFUSED = {"the archive scripted": "mat1 and mat2 shapes cannot be multiplied"}  # four numbers wanted, a picture given
 
 
 def row_of(tensor):

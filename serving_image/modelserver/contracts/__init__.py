@@ -48,7 +48,7 @@ class PredictRoute:
 
     path: str
     parse: Parse
-    method: str = "POST"
+    methods: tuple[str, ...] = ("POST",)
     is_probe: Callable[[Request], bool] = _never
     finish: Finish = _as_it_is
 

@@ -1,5 +1,9 @@
 """One row a request, answered as the handler said it: TorchServe's own contract."""
 
+import io
+import sys
+from typing import Any
+
 from modelserver import npy
 from modelserver.codec import Encoded, encode, nonfinite_in
 from modelserver.contracts import Answer, Call, instances
@@ -25,9 +29,24 @@ def encode_row(prediction: Prediction) -> Answer:
     kind = prediction.headers.get("content-type")
     if isinstance(value, bytes | bytearray):
         return Answer(Encoded(bytes(value)), kind or "application/octet-stream")
+    if is_tensor(value):
+        return Answer(Encoded(saved(value)), kind or "application/octet-stream")
     if isinstance(value, str):
         return Answer(Encoded(value.encode()), kind or "text/plain; charset=utf-8")
     return Answer(encode(value), kind or JSON)
+
+
+def is_tensor(value: Any) -> bool:
+    """Say whether it is Torch's, without loading Torch for those who don't use it."""
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def saved(tensor: Any) -> bytes:
+    """Write a tensor as TorchServe answers with one: by `torch.save`."""
+    out = io.BytesIO()
+    sys.modules["torch"].save(tensor, out)
+    return out.getvalue()
 
 
 def encode_npy_row(prediction: Prediction) -> Answer:

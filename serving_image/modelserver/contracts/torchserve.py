@@ -5,4 +5,5 @@ from modelserver.settings import Settings
 
 
 def routes(settings: Settings) -> list[Route]:
-    return [PredictRoute(f"/predictions/{settings.model_name}", native.parse)]
+    # `curl -T FILE`, which TorchServe's own examples use, sends PUT.
+    return [PredictRoute(f"/predictions/{settings.model_name}", native.parse, methods=("POST", "PUT"))]

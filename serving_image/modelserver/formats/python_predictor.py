@@ -5,15 +5,16 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Protocol
 
 from modelserver.codec import instances_of, loads
 from modelserver.errors import LoadError, RequestError
-from modelserver.formats import Headers, Sample
-from modelserver.handler_rows import native_row
+from modelserver.formats import Headers, Sample, Signature
+from modelserver.handler_rows import form_fields, native_row, tensor_rows
 from modelserver.handlers import import_file
-from modelserver.rows import DocumentRows, Prediction, Rows
+from modelserver.media import PARAMETERS
+from modelserver.rows import Array, DocumentRows, Prediction, Rows
 from modelserver.schema import Schema
 from modelserver.settings import Settings
 
@@ -51,10 +52,11 @@ class PythonModel:
     schema: Schema | None = None
     max_batch: int | None = None
     only_computes = False
+    signatures: Mapping[str, Signature] = MappingProxyType({})
 
     def __init__(self, answers: Answers, device: str) -> None:
         self.device = device
-        self.takes_native_rows = self.takes_documents = answers.speaks_oci
+        self.takes_native_rows = self.takes_documents = self.takes_bytes = answers.speaks_oci
         self._answers = answers
 
     def rows_of_instances(self, body: bytes, headers: Headers) -> Rows:
@@ -67,9 +69,17 @@ class PythonModel:
 
     def rows_of_request(self, body: bytes, headers: Headers) -> Rows:
         """Parse by the content type: JSON and text are parsed, a form is an object, all else is bytes."""
+        if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            return DocumentRows(form_fields(body), 1, has_instances=False)
         row = native_row(body, headers, arrays=False)
         document = row["body"] if list(row) == ["body"] else row
         return DocumentRows(document, 1, has_instances=False)
+
+    def rows_of_tensors(self, tensors: Mapping[str, Array], headers: Headers) -> Rows:
+        """Instances, as the body of an instances contract would have them: bare of one input, objects of several."""
+        instances = tensor_rows(tensors, bare=True, arrays=False)
+        parameters = {"parameters": loads(headers[PARAMETERS].encode())} if PARAMETERS in headers else {}
+        return DocumentRows({"instances": instances, **parameters}, len(instances), has_instances=True)
 
     def predict(self, batch: Sequence[Rows], /) -> Sequence[Prediction]:
         return [self._called(rows) for rows in batch if isinstance(rows, DocumentRows)]

@@ -5,16 +5,21 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
 from modelserver.archive import Archive, unpack
 from modelserver.context import Context
-from modelserver.errors import LoadError, RequestError
-from modelserver.formats import Headers, Model, Sample, torchscript
-from modelserver.handler_rows import instance_rows, native_row
+from modelserver.errors import RequestError
+from modelserver.formats import Headers, Model, Sample, Signature, torchscript
+from modelserver.handler_config import HandlerConfig, cuda_device, handler_config
+from modelserver.handler_metrics import Metrics
+from modelserver.handler_rows import instance_rows, native_row, tensor_rows
 from modelserver.handlers import Handler, find_handler, is_default
-from modelserver.rows import HandlerRows, Prediction, Rows
+from modelserver.log import emit
+from modelserver.requirements import available
+from modelserver.rows import Array, HandlerRows, Prediction, Rows
 from modelserver.schema import Schema
 from modelserver.settings import Settings
 
@@ -35,21 +40,19 @@ def load(folder: Path, settings: Settings, scratch: Path) -> Model:
     archive = unpack(path if path.is_file() else next(folder.glob("*.mar")), scratch)
     # Torch reads it when it is imported, by us or by the handler; many handlers need no Torch at all.
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
-    device = _device(settings)
+    config = handler_config(archive.config)
+    if config.without_effect:
+        emit("config_without_effect", keys=config.without_effect, file=archive.model.get("configFile"))
+    device = cuda_device(config, wanted=settings.device, count=_gpus)
     # TorchServe's workers run in the model's folder and import from it.
     os.chdir(archive.folder)
     sys.path.insert(0, str(archive.folder))
-    if torchscript.claims(archive) and is_default(archive):
-        return torchscript.load(archive, device)
-    return HandledModel(archive, find_handler(archive), settings, device)
-
-
-def _device(settings: Settings) -> str:
-    """Say where to compute; Torch is imported for it only on a machine that has CUDA's driver."""
-    has_cuda = settings.device != "cpu" and _has_cuda_driver() and _torch_sees_cuda()
-    if settings.device == "cuda" and not has_cuda:
-        raise LoadError("MODELDROP_DEVICE is cuda, but Torch sees no GPU")
-    return "cuda:0" if has_cuda else "cpu"
+    with available(archive.path_of("requirementsFile"), settings, scratch):
+        if torchscript.claims(archive) and is_default(archive):
+            model = torchscript.load(archive, device)
+            model.takes_native_rows = not config.takes_instances
+            return model
+        return HandledModel(archive, find_handler(archive), settings=settings, config=config, device=device)
 
 
 def _has_cuda_driver() -> bool:
@@ -60,34 +63,44 @@ def _has_cuda_driver() -> bool:
     return True
 
 
-def _torch_sees_cuda() -> bool:
+def _gpus() -> int:
+    """Count what Torch sees; it is imported for that only on a machine that has CUDA's driver."""
+    if not _has_cuda_driver():
+        return 0
     try:
         import torch  # noqa: PLC0415 - seconds and gigabytes
     except ImportError:
-        return False
-    return bool(torch.cuda.is_available())
+        return 0
+    return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0
 
 
 class HandledModel:
     format = "torch_archive"
     schema: Schema | None = None
-    takes_native_rows = True
     takes_documents = False
+    takes_bytes = True
     only_computes = False
+    signatures: Mapping[str, Signature] = MappingProxyType({})
 
-    def __init__(self, archive: Archive, handler: Handler, settings: Settings, device: str) -> None:
+    def __init__(
+        self, archive: Archive, handler: Handler, *, settings: Settings, config: HandlerConfig, device: str
+    ) -> None:
         self.device = device
-        self.max_batch: int | None = _batch_size(archive.config)
+        self.max_batch = config.batch_size
+        self.request_timeout_s = config.response_timeout_s
+        self.takes_native_rows = not config.takes_instances
+        self.reported = Metrics()
         self._archive = archive
         self._handler = handler
-        self._is_bare = str(archive.config.get("envelope", "")).lower() == "json"
+        self._is_bare = config.has_bare_rows
         self._context = Context(
             model_name=settings.model_name,
             model_dir=str(archive.folder),
             manifest=archive.manifest,
             config=archive.config,
-            gpu_id=0 if device.startswith("cuda") else None,
+            gpu_id=int(device.removeprefix("cuda:")) if device.startswith("cuda") else None,
             batch_size=self.max_batch or settings.max_batch,
+            metrics=self.reported,
         )
         handler.initialize(self._context)
 
@@ -99,7 +112,13 @@ class HandledModel:
         raise RequestError(400, "no_columns", 'an archive takes "instances", not "inputs"', where="inputs")
 
     def rows_of_request(self, body: bytes, headers: Headers) -> Rows:
-        return HandlerRows([native_row(body, headers, arrays=self._handler.accepts_arrays)], headers)
+        row: Any = native_row(body, headers, arrays=self._handler.accepts_arrays)
+        if self._is_bare:
+            row = row["data"] if "data" in row else row.get("body", row)
+        return HandlerRows([row], headers)
+
+    def rows_of_tensors(self, tensors: Mapping[str, Array], headers: Headers) -> Rows:
+        return HandlerRows(tensor_rows(tensors, bare=self._is_bare, arrays=self._handler.accepts_arrays), headers)
 
     def predict(self, batch: Sequence[Rows], /) -> Sequence[Prediction]:
         """Call the handler, never with more rows than its batchSize; one prediction a request."""
@@ -121,13 +140,6 @@ class HandledModel:
         if is_default(self._archive) and str(self._archive.model["handler"]).startswith(("image_", "object_")):
             return Sample(HandlerRows([{"body": bytearray(PNG)}]), "one small picture")
         return None
-
-
-def _batch_size(config: dict[str, Any]) -> int | None:
-    size = config.get("batchSize")
-    if size is not None and (not isinstance(size, int) or size < 1):
-        raise LoadError(f"model-config.yaml: batchSize is {size!r}; it must be a whole number above 0")
-    return size
 
 
 def _one_each(answer: Any, count: int) -> list[Any]:
