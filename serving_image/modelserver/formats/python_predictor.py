@@ -14,11 +14,12 @@ from modelserver.formats import Headers, Sample, Signature
 from modelserver.handler_rows import form_fields, native_row, tensor_rows
 from modelserver.handlers import import_file
 from modelserver.media import PARAMETERS
+from modelserver.requirements import available
 from modelserver.rows import Array, DocumentRows, Prediction, Rows
 from modelserver.schema import Schema
 from modelserver.settings import Settings
 
-SCORE, PREDICTOR = "score.py", "predictor.py"
+SCORE, PREDICTOR, REQUIREMENTS = "score.py", "predictor.py", "requirements.txt"
 
 
 class Answers(Protocol):
@@ -36,15 +37,19 @@ def claims(folder: Path) -> bool:
 
 def load(folder: Path, settings: Settings, scratch: Path) -> "PythonModel":
     """Import the module and have it load its model; raise LoadError where there is nothing to call."""
-    del scratch  # it reads its files where they lie
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
     # A compiled module in the model's folder would be a file that nobody registered.
     sys.dont_write_bytecode = True
     os.chdir(folder)
     sys.path.insert(0, str(folder))
-    path = folder / SCORE
-    answers = _score(import_file(path)) if path.is_file() else _predictor(import_file(folder / PREDICTOR), folder)
+    with available(folder / REQUIREMENTS, settings, scratch):
+        answers = _answers(folder)
     return PythonModel(answers, "cpu" if settings.device == "cpu" else "chosen by the model")
+
+
+def _answers(folder: Path) -> "Answers":
+    path = folder / SCORE
+    return _score(import_file(path)) if path.is_file() else _predictor(import_file(folder / PREDICTOR), folder)
 
 
 class PythonModel:
