@@ -67,7 +67,10 @@ class Version(Drop):
 
 
 class Running(Answer):
-    """One deployment as the fleet sees it; `digest` is what its replicas answer."""
+    """One deployment as the fleet sees it; `digest` is what its replicas answer.
+
+    Of a custom container it is that of the files which were mounted. `image` is the id of a container's image.
+    """
 
     model_id: str
     version_id: str
@@ -79,6 +82,7 @@ class Running(Answer):
     restarts: int
     most: int
     by_fleet: bool
+    image: str
 
 
 class RolloutSummary(Answer):

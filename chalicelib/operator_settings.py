@@ -18,7 +18,8 @@ from chalicelib.domain.policy import NO_POLICY, Action, Policy
 _NOTHING = ("", "{}")
 _VALIDATION = "validation"
 _DEFAULTS = Limits()
-_SETTABLE = tuple(f.name for f in fields(Limits) if f.name != "tolerated")  # that one follows from the policy
+_FOLLOWING = ("tolerated", "no_containers")  # from the policy, and from what the fleet is
+_SETTABLE = tuple(f.name for f in fields(Limits) if f.name not in _FOLLOWING)
 _PYTHON = re.compile(r"3\.\d{1,2}")
 
 

@@ -47,6 +47,8 @@ PACE = timedelta(minutes=1)
 _PROMPT: Any = {"connect_timeout": 1, "read_timeout": 2, "retries": {"mode": "standard", "total_max_attempts": 3}}
 # One core inflates an archive at 110 MB/s or so, and a function ends after 12 minutes: what is larger is rejected.
 EXPANDED = 48 * 2**30
+# SageMaker mounts a version's files itself, and another's image can't say which ones it got.
+NO_CONTAINERS = "on AWS the serving image runs every version, and no other image is run"
 PLAN = Plan(step_time=timedelta(minutes=5), start_timeout=timedelta(minutes=30), keep_warm=timedelta(hours=1))
 
 
@@ -174,7 +176,8 @@ def _operator(told: Settings) -> "OperatorSettings":
 
     said = parse_operator_settings(told.bounds)
     most = told.max_instances_per_model or Bounds.max_replicas
-    limits = replace(said.limits, expanded=min(said.limits.expanded, EXPANDED))
+    expanded = min(said.limits.expanded, EXPANDED)
+    limits = replace(said.limits, expanded=expanded, no_containers=NO_CONTAINERS)
     bounds = replace(said.bounds, instance_types=told.allowed_instance_types, max_replicas=most)
     return replace(said, bounds=bounds, limits=limits)
 

@@ -87,6 +87,7 @@ def _environment(variables: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Environment = Annotated[Mapping[str, str], BeforeValidator(_environment)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 T = TypeVar("T", Plan, Thresholds, Resources)
@@ -124,7 +125,7 @@ class Wishes(_Strict):
     max: Positive | None = None
     memory_mb: Positive | None = None
     instance_type: Annotated[str, BeforeValidator(_instance_type)] | None = None
-    environment: Annotated[Mapping[str, str], BeforeValidator(_environment)] | None = None
+    environment: Environment | None = None
 
     @model_validator(mode="after")
     def _one_count(self) -> Self:
@@ -201,6 +202,7 @@ class Bounds:
     max_memory_mb: int = 65536
     environment_names: tuple[str, ...] = ()
     instance_types: tuple[str, ...] = ()  # that a drop may ask for, where the fleet has such
+    images: tuple[str, ...] = ()  # that a container.yaml may name: names or patterns with `*`
     min_step_time: timedelta = timedelta(seconds=5)
     max_step_time: timedelta = timedelta(days=7)
     max_extensions: int = 100
@@ -297,7 +299,7 @@ def _past(name: str, wished: Any, *, least: Any = None, most: Any = None) -> str
 
 
 def _past_names(wishes: Wishes, bounds: Bounds) -> list[str]:
-    names = [_past_name(name, bounds) for name in wishes.environment or {}]
+    names = [past_name(name, bounds) for name in wishes.environment or {}]
     return [_past_type(wishes.instance_type, bounds), *names]
 
 
@@ -308,7 +310,8 @@ def _past_type(name: str | None, bounds: Bounds) -> str:
     return f"instance_type {name} is not among those that the operator allows ({allowed})"
 
 
-def _past_name(name: str, bounds: Bounds) -> str:
+def past_name(name: str, bounds: Bounds) -> str:
+    """Return why a drop may not set an environment variable; "" when it may."""
     if name.upper() in _NEVER or name.upper().startswith(_NEVER_PREFIXES):
         return f"environment.{name} steers the loader, the interpreter or a cloud's client and is never a drop's to set"
     if any(fnmatchcase(name, allowed) for allowed in bounds.environment_names):

@@ -70,7 +70,11 @@ class FleetState(StrEnum):
 
 @dataclass(frozen=True)
 class Running:
-    """What the fleet sees of a deployment. `digest` is what its replicas answer, never what we asked for."""
+    """What the fleet sees of a deployment. `digest` is what its replicas answer, never what we asked for.
+
+    An image of somebody else's can't say it: then it is that of the files which were mounted, and `image` says which
+    image has them.
+    """
 
     state: FleetState
     ready: int = 0  # replicas
@@ -79,6 +83,7 @@ class Running:
     restarts: int = 0  # unexpected exits since it was first ready
     most: int = 0  # replicas that it may be asked to have; 0: what it has is all
     by_fleet: bool = False  # it failed for want of room, say, and not by the model's doing
+    image: str = ""  # id of the image that its replicas run, where the fleet knows it
 
 
 @dataclass(frozen=True)

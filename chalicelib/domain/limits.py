@@ -19,6 +19,7 @@ class Limits:
     manifest: int = 8 * 2**20  # bytes of _manifest.json
     opcodes: int = 100_000_000  # of the pickles of one file
     python: str = "3.12"  # of the serving image
+    no_containers: str = ""  # why this platform's fleet runs no image of a drop's; "": it does
     # Codes that the operator's policy lets pass: reading goes on behind them, because nothing else would read the rest.
     tolerated: frozenset[str] = frozenset()
 

@@ -31,3 +31,6 @@ class UpOptions:
     bounds: Bounds = field(default_factory=Bounds)
     limits: Limits = field(default_factory=Limits)
     policy: Policy = NO_POLICY
+    fleet: str = "processes"  # processes | container: what runs versions of our own formats
+    tensorflow_image: str = "modeldrop-serving:tensorflow-cpu"
+    pytorch_image: str = "modeldrop-serving:pytorch-cpu"

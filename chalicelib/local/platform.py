@@ -25,6 +25,7 @@ from chalicelib.domain.rollout import Plan
 from chalicelib.local.answering import RE_SYNC, Receiver, answer
 from chalicelib.local.bus import LocalBus
 from chalicelib.local.connection_file import make_connection
+from chalicelib.local.fleet.container_offer import offered
 from chalicelib.local.fleet.fleet import LocalFleet
 from chalicelib.local.gateway.control import ControlPlane
 from chalicelib.local.gateway.gateway import Gateway, Wiring
@@ -89,15 +90,17 @@ class Platform:
         return connected
 
     def _start_fleet(self, connected: Connected) -> None:
+        self._offer = offered(self._options)
         self._fleet = LocalFleet(
             connected.store,
             self._home,
             server=(sys.executable, "-m", "modelserver"),
             server_path=_SERVING_IMAGE,
             on_change=lambda deployment_id: wake_endpoints_of(deployment_id, self._ports),
+            containers=self._offer.containers,
         )
         self._parts.callback(self._fleet.close)
-        for line in self._fleet.isolation.report:
+        for line in (*self._fleet.isolation.report, *self._offer.report):
             self._show(line)
 
     def _wire(self, connected: Connected) -> None:
@@ -128,7 +131,7 @@ class Platform:
             bus=LocalBus(self._home.events, self._show),
             clock=_now,
             bounds=options.bounds,
-            limits=options.limits,
+            limits=replace(options.limits, no_containers=self._offer.refusal),
             policy=options.policy,
             defaults=default_plan(options),
             quiet=Ports.quiet if options.quiet_period is None else options.quiet_period,

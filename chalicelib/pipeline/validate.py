@@ -10,8 +10,11 @@ from datetime import timedelta
 
 from chalicelib.domain.deploy import may_deploy
 from chalicelib.domain.errors import NotYet, Rejected
-from chalicelib.domain.findings import Report, Verdict
+from chalicelib.domain.findings import ArtifactFormat, Report, Verdict
 from chalicelib.domain.formats import judge_upload
+from chalicelib.domain.formats.container_yaml import FILE as CONTAINER
+from chalicelib.domain.formats.container_yaml import read_container
+from chalicelib.domain.image_bounds import hold
 from chalicelib.domain.objects import Upload
 from chalicelib.domain.refs import MANIFEST, VersionRef, upload_prefix
 from chalicelib.domain.upload import gather, wait_until
@@ -109,6 +112,16 @@ def _with_wishes(report: Report, upload: Upload, ports: Ports) -> Report:
         may_deploy(owner.value.owner if owner else None, ref, wishes.endpoint, ports.bounds)
     except Rejected as error:
         return rejected_after_all(report, rejection(upload.prefix, error, where="deploy.yaml"))
+    return _with_image(report, upload, ports) if report.format is ArtifactFormat.CONTAINER else report
+
+
+def _with_image(report: Report, upload: Upload, ports: Ports) -> Report:
+    """Judge the image that `container.yaml` names; one past a bound rejects the upload."""
+    item = upload.paths[CONTAINER]
+    try:
+        hold(read_container(ports.drop.read(item, 0, item.size)), ports.bounds)
+    except Rejected as error:
+        return rejected_after_all(report, rejection(upload.prefix, error, where=CONTAINER))
     return report
 
 

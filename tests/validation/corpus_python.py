@@ -1,5 +1,6 @@
 """Models that are Python, files that are something else, and models of kinds that aren't served."""
 
+from chalicelib.domain.limits import Limits
 from tests.domain.uploads import mar
 from tests.validation.corpus import Case, Files, bad, good, unfinished
 
@@ -30,6 +31,15 @@ def runtime_with(field: str, value: str) -> str:
 
 
 TYPE, PYTHON = "INFERENCE_ENV_TYPE", "INFERENCE_PYTHON_VERSION"
+
+
+def contained(line: bytes) -> Files:
+    """Return a container.yaml with one line more, or another one."""
+    given = {b"image": b"image: x@sha256:" + b"0" * 64, b"contract": b"contract: vertex"}
+    given[line.split(b":", 1)[0]] = line
+    return {"container.yaml": b"\n".join(given.values())}
+
+
 CASES: dict[str, Case] = {
     "a score.py with its environment": good(scored()),
     "a score.py whose functions are imported": good(
@@ -94,7 +104,19 @@ CASES: dict[str, Case] = {
     "a score.py and an archive": bad({"score.py": SCORE, "model.mar": mar()}, "two_artifacts"),
     "a score.py one folder too deep": bad({"code/score.py": SCORE}, "wrong_depth"),
     "a predictor.py one folder too deep": bad({"code/predictor.py": PREDICTOR}, "wrong_depth"),
-    "a container": bad({"container.yaml": b"image: x\n"}, "container_not_served"),
+    "a container": good({"container.yaml": b"image: x@sha256:" + b"0" * 64 + b"\ncontract: vertex\n"}),
+    "a container where none are run": bad(
+        {"container.yaml": b"image: x\ncontract: oci\n"}, "container_not_served", limits=Limits(no_containers="no")
+    ),
+    "a container of a tag": good({"container.yaml": b"image: x\ncontract: oci\n"}, "unpinned_image"),
+    "a container of no image's name": bad(contained(b"image: --privileged"), "bad_container"),
+    "a container whose route is no path": bad(contained(b"health_route: health"), "bad_container"),
+    "a container whose command is a shell's": bad(contained(b"command: serve --all"), "bad_container"),
+    "a container whose argument has a zero byte": bad(contained(b'args: ["\\0"]'), "bad_container"),
+    "a container without a contract": bad({"container.yaml": b"image: x\n"}, "bad_container"),
+    "a container.yaml that is a list": bad({"container.yaml": b"- image\n"}, "bad_container"),
+    "a container.yaml with a tag": bad({"container.yaml": b"image: !!python/name:os.system\n"}, "bad_container"),
+    "a container beside an archive": bad({"container.yaml": b"image: x\n", "model.mar": mar()}, "two_artifacts"),
     "a pointer instead of an archive": bad({"model.mar": POINTER}, "lfs_pointer"),
     "a pointer instead of a SavedModel": bad({"saved_model.pb": POINTER}, "lfs_pointer"),
     "a pointer instead of a score.py": bad(scored(POINTER), "lfs_pointer"),

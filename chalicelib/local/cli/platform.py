@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _DEMO = Path("examples", "digits", "demo.py")
 _STORES = ("minio", "embedded")
+_FLEETS = ("processes", "container")
 
 
 def up(
@@ -35,9 +36,12 @@ def up(
     keep_warm: Annotated[float | None, typer.Option(min=0, help="Seconds that the previous version stays.")] = None,
     quiet_period: Annotated[float | None, typer.Option(min=0, help="Seconds without a new file.")] = None,
     bounds: Annotated[Path | None, typer.Option(help="YAML file: the operator's bounds and validation.")] = None,
+    fleet: Annotated[str, typer.Option(help="processes, or container: what runs the models.")] = "processes",
+    tensorflow_image: Annotated[str, typer.Option(help="Serving image of SavedModels, with --fleet container.")] = "",
+    pytorch_image: Annotated[str, typer.Option(help="Serving image of all others, with --fleet container.")] = "",
 ) -> None:
     """Run the platform in the foreground; Ctrl-C drains and stops everything."""
-    _check(store, cert, key_file)
+    _check(store, cert, key_file, fleet)
     from chalicelib.local.bounds_file import read_operator_file  # noqa: PLC0415 - pydantic
     from chalicelib.local.options import UpOptions  # noqa: PLC0415 - pydantic
     from chalicelib.operator_settings import OperatorSettings  # noqa: PLC0415 - pydantic
@@ -60,11 +64,16 @@ def up(
         bounds=said.bounds,
         limits=said.limits,
         policy=said.policy,
+        fleet=fleet,
+        tensorflow_image=tensorflow_image or UpOptions.tensorflow_image,
+        pytorch_image=pytorch_image or UpOptions.pytorch_image,
     )
     _run(options)
 
 
-def _check(store: str, cert: Path | None, key_file: Path | None) -> None:
+def _check(store: str, cert: Path | None, key_file: Path | None, fleet: str) -> None:
+    if fleet not in _FLEETS:
+        raise Ended(Status.USAGE, f"--fleet {fleet}: give {' or '.join(_FLEETS)}")
     if (cert is None) != (key_file is None):
         raise Ended(Status.USAGE, "--cert and --key go together: give both or none")
     if store not in _STORES and not store.startswith(("http://", "https://")):

@@ -21,11 +21,7 @@ def replica_environment(
     drain_s: float,
 ) -> dict[str, str]:
     """Return every variable of a replica. Wishes of the deployment win over defaults and lose against the contract."""
-    defaults = {
-        "OMP_NUM_THREADS": str(threads),
-        "TF_CPP_MIN_LOG_LEVEL": "1",
-    }
-    contract = {
+    process = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "HOME": str(scratch),
@@ -35,6 +31,21 @@ def replica_environment(
         "PYTHONPATH": str(server_path),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
+    }
+    contract = server_environment(deployment, model=model, socket=socket, threads=threads, drain_s=drain_s)
+    return {**defaults(threads), **deployment.resources.environment, **gpu, **process, **contract}
+
+
+def defaults(threads: int) -> dict[str, str]:
+    """Return what a deployment may wish otherwise."""
+    return {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "1"}
+
+
+def server_environment(
+    deployment: Deployment, *, model: Path, socket: Path, threads: int, drain_s: float
+) -> dict[str, str]:
+    """Return what the serving image is told, wherever it runs."""
+    return {
         "MODEL_DIR": str(model),
         "MODELDROP_UDS": str(socket),
         "MODELDROP_MODEL_NAME": deployment.ref.model_id,
@@ -42,7 +53,6 @@ def replica_environment(
         "MODELDROP_DEVICE": "auto",
         "MODELDROP_DRAIN_TIMEOUT_S": str(0.8 * drain_s),  # so that it ends by itself, before it is killed
     }
-    return {**defaults, **deployment.resources.environment, **gpu, **contract}
 
 
 def gpu_variables(host: Mapping[str, str], *, has_gpu: bool) -> dict[str, str]:

@@ -18,12 +18,12 @@ from typing import Self
 
 from chalicelib.domain.deployment import Deployment, FleetState, Running
 from chalicelib.domain.errors import Rejected
-from chalicelib.local.fleet import host, logs, sandbox
+from chalicelib.local.fleet import container_leftovers, host, logs, sandbox
 from chalicelib.local.fleet.environment import gpu_variables
 from chalicelib.local.fleet.folders import remove
 from chalicelib.local.fleet.host import Isolation
-from chalicelib.local.fleet.replica import Site
 from chalicelib.local.fleet.run import Run
+from chalicelib.local.fleet.site import Containers, Site
 from chalicelib.local.home import Home
 from chalicelib.pipeline.ports import ONE, Bucket, Capacity
 
@@ -51,16 +51,19 @@ class LocalFleet:
         on_change: Callable[[str], None] = lambda _: None,
         threads: int | None = None,
         drain_s: float = 30.0,
+        containers: Containers | None = None,
     ) -> None:
         """Take the home for us alone and try the walls. `server` is what a replica runs, `server_path` its PYTHONPATH.
 
-        Raises Occupied when another platform has the home, OSError when no process can be started at all.
+        `containers` lets it run containers, too. Raises
+        Occupied when another platform has the home, OSError when no process can be started at all.
         """
         self._store = store
         self._home = home
         self._on_change = on_change
         self._lock = _take(home)
         _sweep(home, self._lock)
+        container_leftovers.sweep(home, containers)
         self._runtime = host.make_runtime_folder()
         _remember(self._runtime, self._lock)
         here = host.this_host(server_path.resolve())
@@ -75,6 +78,7 @@ class LocalFleet:
             threads=threads or max(1, (os.cpu_count() or 1) // _SHARERS),
             gpu=gpu_variables(os.environ, has_gpu=here.has_gpu),
             drain_s=drain_s,
+            containers=containers,
         )
         self._guard = threading.Lock()
         self._runs: dict[str, Run] = {}

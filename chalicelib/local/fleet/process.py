@@ -19,7 +19,7 @@ from chalicelib.local.fleet.logs import Log
 from chalicelib.local.fleet.sandbox import Cell, Host, Walls
 
 _BLOCK = 65_536
-_MB = 10**6
+MB = 10**6
 _BARE = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
@@ -100,18 +100,22 @@ class Process:
     def used_mb(self) -> float:
         """Return the memory of all its processes, with what they keep in their own temporary folder."""
         tree = self._tree()
-        return (sum(map(_resident, tree)) + self._scratch(tree)) / _MB
+        return (sum(map(resident, tree)) + self._scratch(tree)) / MB
 
     def _scratch(self, tree: list[psutil.Process]) -> int:
         if not self._has_own_root:
             return _folder_size(self._cell.scratch)
-        return sum(_kept_in_memory(tree[-1].pid, path) for path in sandbox.SCRATCH) if tree else 0
+        return sum(kept_in_memory(tree[-1].pid, path) for path in sandbox.SCRATCH) if tree else 0
 
     def _tree(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             own = psutil.Process(self._popen.pid)
             return [own, *own.children(recursive=True)]
         return []
+
+    def reap(self) -> None:
+        """Wait for one that was killed."""
+        self._popen.wait()
 
     def terminate(self) -> None:
         """Ask it to drain and end."""
@@ -124,13 +128,14 @@ class Process:
                 process.kill()
 
 
-def _resident(process: psutil.Process) -> int:
+def resident(process: psutil.Process) -> int:
+    """Return its bytes in memory; nothing once it has ended."""
     with contextlib.suppress(psutil.Error):
         return int(process.memory_info().rss)
     return 0
 
 
-def _kept_in_memory(pid: int, path: str) -> int:
+def kept_in_memory(pid: int, path: str) -> int:
     """Return what is kept in a process's own file system at a path; nothing while it has none of its own yet."""
     inside = Path(f"/proc/{pid}/root{path}")
     with contextlib.suppress(OSError):

@@ -2,18 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 
 from chalicelib.domain.deployment import Deployment
 from chalicelib.local.fleet import supervision
-from chalicelib.local.fleet.environment import replica_environment
 from chalicelib.local.fleet.host import open_cell
+from chalicelib.local.fleet.launch import Launch, Started
 from chalicelib.local.fleet.logs import Log
 from chalicelib.local.fleet.ping import Answer, ping
-from chalicelib.local.fleet.process import Process
-from chalicelib.local.fleet.sandbox import Cell, Host, Walls, scratch_of
+from chalicelib.local.fleet.sandbox import Cell
+from chalicelib.local.fleet.site import Site
 from chalicelib.local.fleet.supervision import GiveUp, Replica
 
 _STARTING_PING_S = 0.1
@@ -22,30 +22,24 @@ _MEMORY_S = 0.5
 _STRIKES = 3  # pings without an answer
 
 
-@dataclass(frozen=True)
-class Site:
-    """What all replicas of a fleet share."""
-
-    walls: Walls
-    host: Host
-    runtime: Path
-    server: tuple[str, ...]
-    server_path: Path
-    threads: int
-    gpu: Mapping[str, str]
-    drain_s: float  # from SIGTERM to SIGKILL
-
-
 class Supervised:
     """A replica and its supervision. Everything happens on the fleet's own loop; `seen` is what others may read."""
 
     def __init__(
-        self, site: Site, deployment: Deployment, *, model: Path, log: Log, changed: Callable[[], None]
+        self,
+        site: Site,
+        deployment: Deployment,
+        launch: Launch,
+        *,
+        model: Path,
+        log: Log,
+        changed: Callable[[], None],
     ) -> None:
         self.seen = Replica()
         self.socket: Path | None = None  # while it is ready
         self._site = site
         self._deployment = deployment
+        self._launch = launch
         self._model = model
         self._log = log
         self._changed = changed
@@ -73,8 +67,8 @@ class Supervised:
 
     async def _attempt(self) -> tuple[str, bool]:
         """Start it once; return why it ended and whether it had been steady."""
-        with open_cell(self._site.runtime, self._site.walls, self._model) as cell:
-            process = self._start(cell)
+        with open_cell(self._site.runtime, self._launch.walls, self._model) as cell:
+            process = self._launch.start(cell)
             since = self._log.mark()
             began = time.monotonic()
             end = asyncio.ensure_future(process.ended(self._log))
@@ -89,7 +83,7 @@ class Supervised:
                     process.kill()
                 await end
 
-    async def _first_reason(self, process: Process, cell: Cell, end: asyncio.Future[int], since: int) -> str:
+    async def _first_reason(self, process: Started, cell: Cell, end: asyncio.Future[int], since: int) -> str:
         """Watch it from all sides and return the first reason why it can't go on (or was stopped)."""
         watches: list[asyncio.Future[str]] = [
             asyncio.ensure_future(watch)
@@ -107,27 +101,6 @@ class Supervised:
             for watch in watches:
                 watch.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
-
-    def _start(self, cell: Cell) -> Process:
-        site, wanted = self._site, self._deployment.resources
-        environment = replica_environment(
-            self._deployment,
-            model=self._model,
-            socket=cell.socket,
-            scratch=scratch_of(site.walls, cell),
-            server_path=site.server_path,
-            threads=site.threads,
-            gpu=site.gpu,
-            drain_s=site.drain_s,
-        )
-        return Process.start(
-            site.walls,
-            cell,
-            site.host,
-            command=site.server,
-            environment=environment,
-            memory_mb=wanted.memory_mb,
-        )
 
     async def _until_end(self, end: asyncio.Future[int], since: int) -> str:
         code = await asyncio.shield(end)
@@ -156,7 +129,7 @@ class Supervised:
             self.socket = cell.socket
             self._see(replace(self.seen, ready=True, was_ready=True, digest=answer.digest))
 
-    async def _until_too_big(self, process: Process) -> str:
+    async def _until_too_big(self, process: Started) -> str:
         limit = self._deployment.resources.memory_mb
         while (used := process.used_mb()) <= limit:  # noqa: ASYNC110  as above
             await asyncio.sleep(_MEMORY_S)
@@ -166,7 +139,7 @@ class Supervised:
         await self._stopping.wait()
         return "was stopped"
 
-    async def _drain(self, process: Process, end: asyncio.Future[int]) -> None:
+    async def _drain(self, process: Started, end: asyncio.Future[int]) -> None:
         self._see(replace(self.seen, ready=False))
         process.terminate()
         await asyncio.wait([end], timeout=self._site.drain_s)

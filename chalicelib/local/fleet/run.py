@@ -10,10 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from chalicelib.domain.deployment import Deployment, FleetState, Running
+from chalicelib.domain.errors import Rejected
 from chalicelib.local.fleet import fetch, supervision
+from chalicelib.local.fleet.container_launch import launch_of
 from chalicelib.local.fleet.folders import remove
+from chalicelib.local.fleet.launch import Launch
 from chalicelib.local.fleet.logs import Log
-from chalicelib.local.fleet.replica import Site, Supervised, within
+from chalicelib.local.fleet.replica import Supervised, within
+from chalicelib.local.fleet.site import Site
 from chalicelib.pipeline.ports import Bucket
 
 _STARTING = Running(FleetState.STARTING)
@@ -49,6 +53,7 @@ class Run:
         self._fetches = fetches
         self._stopping = asyncio.Event()
         self._replicas: list[Supervised] = []
+        self._image = ""  # that they run
         self._life: asyncio.Task[None] | None = None
 
     def begin(self, forget: "Callable[[Run], None]") -> None:
@@ -76,12 +81,14 @@ class Run:
         try:
             if not await self._fetched():
                 return
-        except fetch.Unfit as unfit:
+            launch = await asyncio.get_running_loop().run_in_executor(self._fetches, self._prepared)
+        except (fetch.Unfit, Rejected) as unfit:
             self._show(Running(FleetState.FAILED, reason=str(unfit)))
             return
         if self._stopping.is_set():
             return
-        self._replicas = [self._replica(n) for n in range(1, self._deployment.resources.replicas + 1)]
+        self._image = launch.image
+        self._replicas = [self._replica(launch, n) for n in range(1, self._deployment.resources.replicas + 1)]
         lives = [asyncio.ensure_future(one.supervise()) for one in self._replicas]
         await asyncio.wait(lives, return_when=asyncio.FIRST_COMPLETED)
         for one in self._replicas:
@@ -112,11 +119,15 @@ class Run:
     def _fetch(self) -> None:
         fetch.fetch(self._store, self._deployment, self._model, is_wanted=lambda: not self._stopping.is_set())
 
-    def _replica(self, n: int) -> Supervised:
+    def _prepared(self) -> Launch:
+        return launch_of(self._site, self._deployment, self._model)
+
+    def _replica(self, launch: Launch, n: int) -> Supervised:
         log = Log(self._logs / f"{self.id}-{n}.log")
         return Supervised(
             self._site,
             self._deployment,
+            launch,
             model=self._model,
             log=log,
             changed=self._publish,
@@ -128,7 +139,7 @@ class Run:
         if self._stopping.is_set():
             self._show(replace(self.seen, state=FleetState.STOPPING, ready=len(self.sockets)))
         elif self._replicas and self.seen.state is not FleetState.FAILED:
-            self._show(supervision.running([one.seen for one in self._replicas]))
+            self._show(replace(supervision.running([one.seen for one in self._replicas]), image=self._image))
 
     def _show(self, seen: Running) -> None:
         if seen != self.seen:
