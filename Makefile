@@ -13,7 +13,7 @@ MINIO_CACHE   := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/modeld
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] < (3,14))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help demo test check up minio install clean constraints image image-test package package-check aws-proofs
+.PHONY: help demo test check up minio install clean constraints image image-test package package-check
 .DEFAULT_GOAL := help
 
 help:
@@ -62,10 +62,13 @@ check: $(VENV)/.installed-test
 	$(BIN)/mypy
 	PYTHONPATH=serving_image $(BIN)/lint-imports
 
-# Two at a time where nobody minds; whole platforms under load have the machine to themselves.
+# Whole platforms under load mostly wait, and want the machine when they don't: they are first in line, and all that
+# only computes takes what they leave.
 test: minio $(VENV)/.installed-test $(VENV)/.installed-sam check
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m 'not alone and not exhaustive' -n 2 --dist loadfile --no-loadscope-reorder
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m alone
+	@mkdir -p build; export PATH="$(abspath $(BIN)):$$PATH"; \
+	nice -n 15 $(BIN)/python -m pytest -m 'not alone' -n 2 --dist loadfile --no-loadscope-reorder & others=$$!; \
+	$(BIN)/python -m pytest -m alone > build/platforms.log 2>&1; platforms=$$?; \
+	wait $$others; others=$$?; echo '==> Whole platforms'; cat build/platforms.log; test $$platforms = 0 -a $$others = 0
 
 # What `sam deploy` sends to AWS, in .aws-sam; it needs the Python of the Lambda runtime.
 package: $(VENV)/.installed-sam
@@ -75,10 +78,6 @@ package: $(VENV)/.installed-sam
 # Each function with only its own role, and the built zips on the runtime's Python: two proofs of `make test`, alone.
 package-check: $(VENV)/.installed-test $(VENV)/.installed-sam
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/aws -k 'test_package or test_roles'
-
-# Every death and every role, with all options off and on: minutes more than `make test` takes of them.
-aws-proofs: $(VENV)/.installed-test $(VENV)/.installed-sam
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/aws
 
 # The serving image's CPU targets, built with Docker or without it, and the contract suite against their containers.
 #   make image-test BASE=IMAGE TORCH_CPU_INDEX=URL

@@ -1,5 +1,6 @@
 """Real artifacts, built once by the real exporters in processes of their own and kept between runs."""
 
+import gc
 import hashlib
 import os
 import shutil
@@ -14,6 +15,9 @@ import pytest
 from tests.domain.uploads import HANDLER
 
 HERE = Path(__file__).parent
+# Frameworks and moto hold millions of objects for ever: to look through them every few thousand new ones is a tenth of
+# the time.
+gc.set_threshold(50_000, 20, 50)
 SCRIPTED = """\
 import sys
 import torch

@@ -29,6 +29,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.events.models import EventBus
 
 from chalicelib import wiring
+from tests.aws.lean_moto import slim
 from tests.aws.translated import CODE, decided, for_moto
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
@@ -58,6 +59,7 @@ ALL_ON: Mapping[str, str] = {
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_SESSION_TOKEN": "testing"}
 # moto's CloudFormation makes a bus, but gives a !Ref to it no name.
 EventBus.physical_resource_id = property(lambda bus: bus.name)
+slim()
 _CALL = timedelta(milliseconds=100)  # of the clock
 _KEPT = {"PATH", "HOME", "TMPDIR", "LANG"}  # of this process, for Python's own sake
 

@@ -107,7 +107,7 @@ class Driven:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(OFF, marks=pytest.mark.exhaustive, id="all off"), pytest.param(ON, id="all on")],
+    params=[pytest.param(OFF, id="all off"), pytest.param(ON, id="all on")],
 )
 def driven(request: pytest.FixtureRequest) -> Iterator[Driven]:
     """Yield a stack after the whole path, with optional parameters off or on."""
