@@ -43,9 +43,10 @@ SCORE = """
 def load_model():
     return 2
 
-def predict(data, model=load_model()):
+def predict(data, model=load_model(), parameters=None):
     rows = data["rows"] if isinstance(data, dict) else data
-    return {"prediction": [model * sum(row) for row in rows]}
+    more = (parameters or {}).get("more", 0)
+    return {"prediction": [model * sum(row) + more for row in rows]}
 """
 
 
@@ -440,6 +441,10 @@ def test_a_score_file_is_called_where_the_environment_says_and_answers_in_its_ow
         assert (answer.status_code, answer.json()) == (200, {"predictions": [6, 14]})
 
 
-def test_a_score_file_answers_triton(scored, asked):
-    answer = asked(scored).infer("model", [tensor("data", [[1, 2], [3, 4]], "INT64")])
-    assert answer.as_numpy("predictions").tolist() == [6, 14]
+def test_a_score_file_that_asks_for_parameters_gets_them_by_every_contract_that_has_some(scored, asked):
+    body = {"instances": [[1, 2], [3, 4]], "parameters": {"more": 100}}
+    assert scored.ask("POST", "/predict", json=body).json() == {"predictions": [106, 114]}
+    inputs = [tensor("data", [[1, 2], [3, 4]], "INT64")]
+    answer = asked(scored).infer("model", inputs, parameters={"more": 10})
+    assert answer.as_numpy("predictions").tolist() == [16, 24]
+    assert asked(scored).infer("model", inputs).as_numpy("predictions").tolist() == [6, 14]

@@ -20,6 +20,8 @@ from modelserver.rows import Prediction, listed
 
 # Beyond it no key of `{"instances": ...}` begins where the instances are numbers.
 HEAD = 16
+OTHER_KEYS = (b'"inputs"', b'"parameters"', b'"signature_name"')
+FEW_QUOTES = 32
 
 
 def parse(model: Model, request: Request) -> Call:
@@ -33,7 +35,19 @@ def has_instances_only(body: bytes) -> bool:
     """Say at the speed of memory whether nothing but `instances` can be said; False means to look again."""
     if body.find(b'"instances"', 0, HEAD) >= 0 and body.rfind(b'"', HEAD) < 0:
         return True
-    return not any(key in body for key in (b'"inputs"', b'"parameters"', b'"signature_name"'))
+    return not _has_other_keys(body)
+
+
+def _has_other_keys(body: bytes) -> bool:
+    """From quote to quote, which are few where a picture is sent as base64; where they are many, all at once."""
+    at = body.find(b'"')
+    for _ in range(FEW_QUOTES):
+        if at < 0:
+            return False
+        if body.startswith(OTHER_KEYS, at):
+            return True
+        at = body.find(b'"', at + 1)
+    return any(key in body for key in OTHER_KEYS)
 
 
 def _parse_any(model: Model, request: Request) -> Call:

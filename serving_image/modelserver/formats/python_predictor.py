@@ -107,13 +107,16 @@ class Score:
     def __init__(self, predict: Callable[..., Any], given: Mapping[str, Any]) -> None:
         self._predict = predict
         self._given = given
+        # Vertex's `parameters` are for who asks for them by this name; OCI has none.
+        self._asks_parameters = "parameters" in _parameters(predict)
 
     def document(self, document: Any) -> Any:
         return self._predict(document, **self._given)
 
     def instances(self, document: Mapping[str, Any]) -> Sequence[Any]:
         rows = document["instances"]
-        values = _listed(self.document(rows), ("prediction", "predictions"))
+        said = {"parameters": document["parameters"]} if self._asks_parameters and "parameters" in document else {}
+        values = _listed(self._predict(rows, **self._given, **said), ("prediction", "predictions"))
         if len(values) != len(rows):
             message = f"predict returned {len(values)} items for {len(rows)} instances; it must return one each"
             raise RequestError(500, "bad_predictor_answer", message)
