@@ -14,7 +14,7 @@ from chalicelib.domain.errors import NotFound
 # wrk speaks its results as Lua values: its printed text rounds them.
 _SCRIPT = """
 wrk.method = "POST"
-local file = assert(io.open({body!r}, "rb"))
+local file = assert(io.open({body}, "rb"))
 wrk.body = file:read("*a")
 file:close()
 {headers}
@@ -57,7 +57,7 @@ def load(target: Target, *, connections: int, seconds: float) -> Seen:
     if program is None:
         raise NotFound("wrk isn't installed; `apt-get install wrk`")
     with tempfile.TemporaryDirectory(prefix="modeldrop-wrk-") as folder:
-        script = _script(target, Path(folder))
+        script = write_script(target, Path(folder))
         command = [
             program,
             "--threads",
@@ -72,11 +72,13 @@ def load(target: Target, *, connections: int, seconds: float) -> Seen:
     return seen_of(done.stdout)
 
 
-def _script(target: Target, folder: Path) -> Path:
+def write_script(target: Target, folder: Path) -> Path:
+    """Write what wrk is to do, beside the body that it sends."""
     body, script = folder / "body", folder / "load.lua"
     body.write_bytes(target.body)
-    headers = "\n".join(f"wrk.headers[{name!r}] = {value!r}" for name, value in target.headers.items())
-    script.write_text(_SCRIPT.format(body=str(body), headers=headers))
+    # JSON's strings are Lua's where they are ASCII.
+    headers = "\n".join(f"wrk.headers[{json.dumps(n)}] = {json.dumps(v)}" for n, v in target.headers.items())
+    script.write_text(_SCRIPT.format(body=json.dumps(str(body)), headers=headers))
     return script
 
 
