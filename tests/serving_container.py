@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +67,9 @@ def images_to_test() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def start_container(image: str, model_folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Container]:
+def start_container(
+    image: str, model_folder: Path, env: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+) -> Iterator[Container]:
     """Run the image on a model folder, and remove the container in the end; its port is AIP_HTTP_PORT or a free one."""
     engine = find_engine()
     if engine is None:
@@ -78,7 +80,7 @@ def start_container(image: str, model_folder: Path, env: Mapping[str, str] | Non
     port = int(env["AIP_HTTP_PORT"])
     container = Container(engine, f"modeldrop-test-{uuid.uuid4().hex[:12]}", f"http://127.0.0.1:{port}")
     command = engine.run_model(image, name=container.name, model=model_folder, port=port, env=env)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, *arguments], check=True, stdout=subprocess.DEVNULL)
     try:
         yield container.until_ready()
     finally:

@@ -26,7 +26,8 @@ def container(request):
 def torch_container(custom_folder):
     if "pytorch" not in IMAGES:
         pytest.skip("no image of PyTorch is named")
-    with start_container(IMAGES["pytorch"], custom_folder) as found:
+    # SageMaker's argument comes after the image's entry point.
+    with start_container(IMAGES["pytorch"], custom_folder, arguments=["serve"]) as found:
         yield found
 
 
