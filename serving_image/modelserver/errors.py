@@ -1,5 +1,7 @@
 """What goes wrong with a request, as one value that becomes one JSON answer."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 MESSAGE_LIMIT = 4000
@@ -40,3 +42,16 @@ def model_failed(error: BaseException, where: str = "") -> RequestError:
 
 class LoadError(Exception):
     """The model cannot be served, with what its owner can do about it."""
+
+
+@contextmanager
+def named(place: str) -> Iterator[None]:
+    """Say of what goes wrong within, which request it was."""
+    try:
+        yield
+    except RequestError as error:
+        where = f" at {error.where}" if error.where else ""
+        raise LoadError(f"{place}{where}: {error.message}") from error
+    except Exception as error:
+        error.add_note(place)
+        raise

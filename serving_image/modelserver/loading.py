@@ -59,7 +59,7 @@ def _load(settings: Settings, scratch: Path, seen: Rows | None) -> Loaded | Base
         with ThreadPoolExecutor(1) as pool:
             digest = pool.submit(folder_digest, settings.model_dir)
             model = formats.load(settings, scratch)
-            warmup = warm_up(model, settings.model_dir)
+            warmup = warm_up(model, settings)
             if seen is not None:
                 warmup += _rehearsed(model, seen)
             return Loaded(model, digest.result(), warmup, time.monotonic() - started)

@@ -36,7 +36,7 @@ def catch_logging() -> None:
 def failure(error: BaseException, roots: tuple[Path, ...] = ()) -> dict[str, str]:
     """Describe what a model raised by its error, the model's own line, and the end of the traceback."""
     return {
-        "error": f"{type(error).__name__}: {error}",
+        "error": "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]),
         "where": _own_line(error, roots),
         "traceback": _tail(error),
     }

@@ -1,23 +1,28 @@
-"""The requests that are made before ready: the model's own, else one made from its schema."""
+"""The requests that are made before ready: the version's own, else one made from its schema."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from modelserver.errors import LoadError, RequestError
+from modelserver.contracts import instances, native, v2_request
+from modelserver.errors import RequestError, named
 from modelserver.formats import Model
+from modelserver.messages import JSON, Request
 from modelserver.rows import Rows
+from modelserver.settings import Settings
 
 FILES = ("warmup.jsonl", "golden.jsonl")
 NONE = "no sample request"
+REQUEST = "request"
 
 
-def warm_up(model: Model, folder: Path) -> str:
+def warm_up(model: Model, settings: Settings) -> str:
     """Run the requests and say where they came from; what a request raises is a failed load."""
-    for name in FILES:
-        if (folder / name).is_file():
-            return _replay(model, folder / name)
+    said = [*_packed(model, settings.model_dir), *_lines_of_files(model, settings)]
+    if said:
+        return ", ".join(said)
     sample = model.sample()
     if sample is None:
         return NONE
@@ -25,24 +30,25 @@ def warm_up(model: Model, folder: Path) -> str:
     return sample.origin
 
 
-def _replay(model: Model, path: Path) -> str:
+def _packed(model: Model, folder: Path) -> list[str]:
+    """Replay what the format itself packs with a model, where it does."""
+    recorded: Any = getattr(model, "recorded_requests", None)
+    return list(recorded(folder)) if recorded else []
+
+
+def _lines_of_files(model: Model, settings: Settings) -> list[str]:
+    found = next((p for p in (settings.model_dir / name for name in FILES) if p.is_file()), None)
+    count = _replay(model, settings, found) if found else 0
+    return [f"{count} requests of {found.name}"] if found and count else []
+
+
+def _replay(model: Model, settings: Settings, path: Path) -> int:
     count = 0
-    for number, rows in _requests(model, path):
-        try:
-            model.predict([rows])
-        except RequestError as error:
-            raise LoadError(f"{path.name} line {number}: {error.message}") from error
-        count += 1
-    return f"{count} requests of {path.name}" if count else NONE
-
-
-def _requests(model: Model, path: Path) -> Iterator[tuple[int, Rows]]:
     for number, line in _lines(path):
-        try:
-            yield number, model.rows_of_instances(_body(line), {})
-        except RequestError as error:
-            where = f" at {error.where}" if error.where else ""
-            raise LoadError(f"{path.name} line {number}{where}: {error.message}") from error
+        with named(f"{path.name} line {number}"):
+            model.predict([_rows(model, settings, line)])
+        count += 1
+    return count
 
 
 def _lines(path: Path) -> Iterable[tuple[int, bytes]]:
@@ -52,13 +58,27 @@ def _lines(path: Path) -> Iterable[tuple[int, bytes]]:
                 yield number, line
 
 
-def _body(line: bytes) -> bytes:
-    """A line is a whole request, or one instance of one."""
+def _rows(model: Model, settings: Settings, line: bytes) -> Rows:
+    """A line is a whole request of a contract, or one instance of one."""
     try:
         document = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise RequestError(400, "malformed_json", f"not JSON: {error}") from None
+    if _is_v2(document):
+        return v2_request.parse(settings, model, _posted(line)).rows
+    if isinstance(document, dict) and list(document) == [REQUEST]:
+        return native.parse(model, _posted(orjson.dumps(document[REQUEST]))).rows
     if isinstance(document, dict) and isinstance(document.get("instances"), list):
-        return line
+        return instances.parse(model, _posted(line)).rows
     value = document["instance"] if isinstance(document, dict) and "instance" in document else document
-    return orjson.dumps({"instances": [value]})
+    return instances.parse(model, _posted(orjson.dumps({"instances": [value]}))).rows
+
+
+def _posted(body: bytes) -> Request:
+    return Request("POST", "/", {"content-type": JSON}, body)
+
+
+def _is_v2(document: Any) -> bool:
+    """Say whether it is the Open Inference Protocol's: a list of tensors with their types."""
+    inputs = document.get("inputs") if isinstance(document, dict) else None
+    return isinstance(inputs, list) and all(isinstance(i, dict) and "datatype" in i for i in inputs) and bool(inputs)

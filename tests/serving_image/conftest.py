@@ -174,6 +174,42 @@ class Two(tf.Module):
 
 two = Two()
 tf.saved_model.save(two, sys.argv[1] + "/two", signatures={"serving_default": two.serve})
+
+def field(number, body):
+    length, head = len(body), bytes([number << 3 | 2])
+    while length > 127:
+        head, length = head + bytes([length & 127 | 128]), length >> 7
+    return head + bytes([length]) + body
+
+def tensor(name, values):
+    return field(2, field(1, name.encode()) + field(2, tf.make_tensor_proto(values).SerializeToString()))
+
+def predict_log(signature, **inputs):
+    named = b"".join(tensor(name, values) for name, values in inputs.items())
+    return field(6, field(1, field(1, field(1, b"two") + field(3, signature)) + named))
+
+def record(folder, *logs):
+    path = sys.argv[1] + folder + "/assets.extra/tf_serving_warmup_requests"
+    tf.io.gfile.makedirs(sys.argv[1] + folder + "/assets.extra")
+    with tf.io.TFRecordWriter(path) as out:
+        for log in logs:
+            out.write(log)
+
+ids = tf.constant([[1, 2], [3, 4]], tf.int32)
+good = predict_log(b"serving_default", text=["abc", "d"], ids=ids)
+record("/two", good, predict_log(b"", text=["abc", "d"], ids=ids), field(2, b""))
+tf.saved_model.save(two, sys.argv[1] + "/broken", signatures={"serving_default": two.serve})
+record("/broken", good, predict_log(b"", text=["abc", "d"]))
+"""
+
+
+# An instance, two requests of the instances contract, one of the Open Inference Protocol.
+WARMUP = """
+{"text": "abc", "ids": [1, 2]}
+{"instances": [{"text": "a", "ids": [1]}]}
+{"instances": [{"text": "a", "ids": [1]}], "signature_name": "serving_default"}
+{"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"]}, \
+{"name": "ids", "datatype": "INT32", "shape": [1, 2], "data": [1, 2]}]}
 """
 
 
@@ -194,6 +230,6 @@ def keras_replica(saved_models, models):
 @pytest.fixture(scope="session")
 def two_replica(saved_models, models):
     folder = saved_models / "two"
-    (folder / "warmup.jsonl").write_text('{"text": "abc", "ids": [1, 2]}\n{"instances": [{"text": "a", "ids": [1]}]}\n')
+    (folder / "warmup.jsonl").write_text(WARMUP)
     with running(folder, models / "r-two") as replica:
         yield replica.until_ready()

@@ -272,7 +272,8 @@ def test_a_warmup_request_that_raises_is_a_failed_load(run, handler_archive):
     replica = run(folder)
     assert replica.until_exit() == 3
     failure = replica.events("load_failed")[0]
-    assert (failure["error"], failure["where"]) == ("ZeroDivisionError: division by zero", "handler.py:2")
+    assert failure["error"] == "ZeroDivisionError: division by zero; warmup.jsonl line 2"
+    assert failure["where"] == "handler.py:2"
 
 
 def test_the_model_folder_is_only_read_and_nothing_is_left_behind(run, custom_folder, tmp_path):

@@ -93,7 +93,18 @@ def test_several_inputs_and_outputs_are_objects_by_name(two_replica):
 
 
 def test_warmup_requests_of_the_version_are_replayed(two_replica):
-    assert two_replica.events("ready")[0]["warmup"] == "2 requests of warmup.jsonl"
+    recorded = "assets.extra/tf_serving_warmup_requests"
+    assert two_replica.events("ready")[0]["warmup"] == (
+        f"2 requests of {recorded}, 1 classify requests not replayed of {recorded}, 4 requests of warmup.jsonl"
+    )
+
+
+def test_a_recorded_request_that_does_not_fit_is_a_failed_load_that_names_it(run, saved_models):
+    replica = run(saved_models / "broken")
+    assert replica.until_exit() == 3
+    error = replica.events("load_failed")[0]["error"]
+    assert "assets.extra/tf_serving_warmup_requests record 2" in error
+    assert "'ids' is missing" in error
 
 
 @pytest.mark.parametrize(

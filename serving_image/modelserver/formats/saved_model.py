@@ -2,15 +2,18 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
 
-from modelserver.errors import LoadError
+from modelserver.errors import LoadError, named
 from modelserver.formats import Headers, Sample
+from modelserver.formats.saved_model_warmup import FILE as RECORDED
+from modelserver.formats.saved_model_warmup import Recorded, recorded
 from modelserver.media import JSON_TYPES, media_type
 from modelserver.rows import Array, Prediction, Rows, TensorRows, concatenated, cut, whole
 from modelserver.schema import Schema, TensorSpec
@@ -156,6 +159,23 @@ class SavedModel:
         value = self._tf.convert_to_tensor(array)
         wanted = self._types.get((signature, name))
         return value if wanted is None else self._tf.cast(value, wanted)
+
+    def recorded_requests(self, folder: Path) -> Iterator[str]:
+        """Replay what TensorFlow Serving would, and say how many; other kinds than predict are said, not replayed."""
+        counts = Counter(self._replayed(one) for one in recorded(self._tf, folder))
+        for kind, count in counts.items():
+            what = "requests" if kind == "predict" else f"{kind} requests not replayed"
+            yield f"{count} {what} of {RECORDED}"
+
+    def _replayed(self, one: Recorded) -> str:
+        name = one.signature or SIGNATURE
+        if one.kind != "predict":
+            return one.kind
+        if name not in self.signatures:
+            raise LoadError(f"{RECORDED} record {one.number} asks for {name!r}, which is no signature of the model")
+        with named(f"{RECORDED} record {one.number}"):
+            self.predict([self.signatures[name].rows_of_tensors(one.inputs, {})])
+        return one.kind
 
     def sample(self) -> Sample | None:
         """One row of zeros, empty strings for text; every free axis has length 1."""
