@@ -1,7 +1,7 @@
 """What builds and runs images here: Docker where its daemon answers, else Podman and Buildah, which need none.
 
 Podman's flags are what it takes inside of a container or a small virtual machine too: no network of its own, builds in
-a changed root, and limits that aren't above ours.
+a changed root, limits that are not above ours, and no systemd to time health checks.
 """
 
 import resource
@@ -55,7 +55,7 @@ def _without_daemon() -> Engine:
     podman = ("podman", "--runtime=runc")
     return Engine(
         ("buildah", "bud", "--isolation=chroot", "--network=host", "--layers", "--format=docker", *trust),
-        (*podman, "run", "--network=host", "--read-only-tmpfs=false", *limits),
+        (*podman, "run", "--network=host", "--read-only-tmpfs=false", "--no-healthcheck", *limits),
         podman,
     )
 

@@ -11,6 +11,17 @@ import pytest
 from tests.serving_container import images_to_test, start_container
 
 IMAGES = images_to_test()
+TORCH_WORKS = """
+import json, torch, torchvision, torch.distributed, ts.torch_handler.image_classifier
+product = (torch.ones(2, 2) @ torch.ones(2, 2))[0, 0].item()
+torch.nn.Conv2d(3, 8, 3)(torch.ones(1, 3, 8, 8)); torch.linalg.svd(torch.rand(4, 4)); torch.fft.fft(torch.rand(8))
+kept = torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5).tolist()
+try:
+    refused = torch.ones(1).cuda() and ""
+except RuntimeError as error:
+    refused = type(error).__name__
+print(json.dumps({"cuda": torch.cuda.is_available(), "nms": kept, "product": product, "refused": refused}))
+"""
 pytestmark = pytest.mark.skipif(not IMAGES, reason="`make image-test` builds the images and names them")
 
 
@@ -80,6 +91,12 @@ def test_the_libraries_have_their_bytecode(container):
     )
     sources, compiled = json.loads(counted.stdout)
     assert sources == compiled > 0
+
+
+def test_torch_computes_without_cuda_and_says_that_it_has_none(torch_container):
+    ran = torch_container.execute("python", "-c", TORCH_WORKS)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == {"cuda": False, "nms": [0], "product": 2.0, "refused": "RuntimeError"}
 
 
 def test_an_open_request_is_answered_while_it_drains(torch_container):
