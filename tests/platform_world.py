@@ -22,7 +22,7 @@ from botocore.config import Config
 
 ROOT = Path(__file__).parents[1]
 MODELDROP = str(Path(sys.executable).with_name("modeldrop"))
-DECIDING = {"model.mar", "saved_model.pb", "score.py", "predictor.py"}
+DECIDING = {"model.mar", "saved_model.pb", "score.py", "predictor.py", "container.yaml"}
 READY = 90.0  # seconds; a busy machine of two cores
 
 

@@ -65,13 +65,17 @@ class Front:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one connection's requests, one after another, until it ends."""
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError), contextlib.closing(writer):
             while True:
                 request = await read_request(reader)
                 answer = await self._answer(request)
                 writer.write(answer.encoded())
                 await writer.drain()
-        writer.close()
+
+    def close(self) -> None:
+        """End the connections that are kept to the container."""
+        for stream in self._idle:
+            stream.writer.transport.abort()
 
     async def _answer(self, request: Message) -> Message:
         is_ping = request.start.split(b" ")[1].decode() == _PING
@@ -143,7 +147,8 @@ def enter_network(pid: int) -> None:
 
 async def serve(orders: Orders) -> None:
     """Serve until the fleet ends it, which it does once the container has ended."""
-    async with await asyncio.start_unix_server(Front(orders).serve, str(orders.socket), limit=HEAD) as server:
+    with contextlib.closing(Front(orders)) as front:
+        server = await asyncio.start_unix_server(front.serve, str(orders.socket), limit=HEAD)
         await server.serve_forever()
 
 

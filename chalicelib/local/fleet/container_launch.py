@@ -46,8 +46,22 @@ def _custom(site: Site, deployment: Deployment, model: Path) -> "CustomLaunch":
         raise Rejected(NOT_RUN, code="past_bound")
     container = read_container((model / FILE).read_bytes())
     hold(container, site.containers.bounds)
+    _must_fit(container, deployment, site.containers)
     image = site.containers.engine.resolve(container.image)
     return CustomLaunch(site, site.containers, deployment, image, container)
+
+
+def _must_fit(container: Container, deployment: Deployment, containers: Containers) -> None:
+    """Refuse two on one port, where containers share this machine's network and none can be told another."""
+    if not containers.engine.own_network and not container.terms.port_name and deployment.resources.replicas > 1:
+        raise Rejected(f"{_one_port(container)}; wish for one replica", code="port_taken")
+
+
+def _one_port(container: Container) -> str:
+    return (
+        f"containers share this machine's network here, and contract {container.contract} has no variable to tell a "
+        f"container another port than {container.port}"
+    )
 
 
 @dataclass(frozen=True)
@@ -97,10 +111,13 @@ class CustomLaunch:
 
     def _port(self) -> int:
         """Return the port that it is told to listen on: its own, where it has a network of its own."""
-        if self.containers.engine.own_network or not self.container.terms.port_name:
+        if self.containers.engine.own_network:
             return self.container.port
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            try:
+                probe.bind(("127.0.0.1", 0 if self.container.terms.port_name else self.container.port))
+            except OSError as taken:
+                raise Rejected(f"{_one_port(self.container)}, which is taken: {taken}", code="port_taken") from taken
             return int(probe.getsockname()[1])
 
     def _orders(self, cell: Cell, port: int) -> Orders:
