@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from modelserver import npy
 from modelserver.__main__ import main
+from modelserver.contracts import ControlRoute, Standing, kserve_v1, open_inference
 from modelserver.contracts.instances import has_instances_only
 from modelserver.errors import RequestError
+from modelserver.formats.saved_model import Undecided
 from modelserver.media import is_json, wants_npy
 from modelserver.settings import Settings, SettingsError
 from modelserver.v2_wire import from_binary, from_json, to_binary
@@ -226,3 +228,31 @@ def test_what_an_environment_says_wrong_is_named(env, said):
 def test_train_is_refused_with_what_the_image_is_for(capsys):
     assert main(["train"]) == 2
     assert "it takes 'serve', not 'train'" in capsys.readouterr().err
+
+
+# --- before a model is there, and between several signatures -----------------------------------------------------
+@pytest.mark.parametrize(
+    ("contract", "path"),
+    [
+        (kserve_v1, "/v1/models/model"),
+        (kserve_v1, "/v1/models/model/metadata"),
+        (open_inference, "/v2/health/ready"),
+        (open_inference, "/v2/models/model"),
+        (open_inference, "/v2/models/model/ready"),
+    ],
+)
+def test_a_model_that_is_still_loading_is_told_to_be_unready(contract, path):
+    said = {r.path: r.answer for r in contract.routes(Settings()) if isinstance(r, ControlRoute)}
+    assert said[path](Standing("loading")).status == 503
+
+
+def test_the_server_lives_while_its_model_loads():
+    said = {r.path: r.answer for r in open_inference.routes(Settings()) if isinstance(r, ControlRoute)}
+    assert said["/v2/health/live"](Standing("loading")).status == 200
+
+
+def test_of_several_signatures_without_serving_default_one_must_be_named():
+    meant = Undecided(["encode", "decode"])
+    for ask in (meant.rows_of_instances, meant.rows_of_request, meant.rows_of_tensors):
+        with pytest.raises(RequestError, match="name one of the signatures encode, decode"):
+            ask(b"", {})

@@ -3,14 +3,14 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
-from modelserver.errors import LoadError, named
+from modelserver.errors import LoadError, bad_request, named
 from modelserver.formats import Headers, Sample
 from modelserver.formats.saved_model_warmup import FILE as RECORDED
 from modelserver.formats.saved_model_warmup import Recorded, recorded
@@ -43,7 +43,7 @@ def load(folder: Path, settings: Settings, scratch: Path) -> "SavedModel":
 
 
 def _callable(root: Any) -> dict[str, Any]:
-    """Signatures by name, the one that is meant where none is named first: TF1's may be there for their effect only."""
+    """Signatures by name, serving_default first: TF1's may be there for their effect only."""
     found = {n: s for n, s in root.signatures.items() if s.structured_input_signature[1] and s.structured_outputs}
     return dict(sorted(found.items(), key=lambda item: (item[0] != SIGNATURE, item[0])))
 
@@ -117,6 +117,21 @@ class SavedSignature:
         return rows_from_tensors(tensors, self.schema, self.name)
 
 
+class Undecided:
+    """Stands for the signature that is meant where none is named, of several that are not serving_default."""
+
+    takes_bytes = False
+    schema: Schema | None = None
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = ", ".join(names)
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise bad_request("signature_needed", f"name one of the signatures {self._names}", "signature_name")
+
+    rows_of_instances = rows_of_columns = rows_of_request = rows_of_tensors = _refuse
+
+
 class SavedModel:
     format = "saved_model"
     max_batch: int | None = None
@@ -129,13 +144,14 @@ class SavedModel:
         # The function holds its variables weakly: without the root they are gone.
         self._root = root
         self.signatures = {name: SavedSignature(name, function) for name, function in _callable(root).items()}
-        self._default = next(iter(self.signatures.values()))
-        self.schema: Schema = self._default.schema
-        self.takes_bytes = self._default.takes_bytes
-        self.rows_of_instances = self._default.rows_of_instances
-        self.rows_of_columns = self._default.rows_of_columns
-        self.rows_of_request = self._default.rows_of_request
-        self.rows_of_tensors = self._default.rows_of_tensors
+        self._default = _default(self.signatures)
+        meant = self._default or Undecided(self.signatures)
+        self.schema: Schema | None = meant.schema
+        self.takes_bytes = meant.takes_bytes
+        self.rows_of_instances = meant.rows_of_instances
+        self.rows_of_columns = meant.rows_of_columns
+        self.rows_of_request = meant.rows_of_request
+        self.rows_of_tensors = meant.rows_of_tensors
         self.device = device
         # Only these need more than NumPy's own type.
         self._types = {
@@ -179,12 +195,18 @@ class SavedModel:
 
     def sample(self) -> Sample | None:
         """One row of zeros, empty strings for text; every free axis has length 1."""
-        if any(spec.shape is None for spec in self.schema.inputs):
+        if self._default is None or any(spec.shape is None for spec in self._default.schema.inputs):
             return None
-        inputs = {spec.name: _zeros(spec) for spec in self.schema.inputs}
-        name = self._default.name
-        rows = TensorRows(inputs, 1, self.schema.batchable, name, is_whole=True)
+        name, schema = self._default.name, self._default.schema
+        inputs = {spec.name: _zeros(spec) for spec in schema.inputs}
+        rows = TensorRows(inputs, 1, schema.batchable, name, is_whole=True)
         return Sample(rows, f"one row of zeros from {name}")
+
+
+def _default(signatures: Mapping[str, SavedSignature]) -> SavedSignature | None:
+    """Return serving_default, or the only one that there is."""
+    first = next(iter(signatures.values()))
+    return first if first.name == SIGNATURE or len(signatures) == 1 else None
 
 
 def _zeros(spec: TensorSpec) -> Array:
