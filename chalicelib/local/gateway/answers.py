@@ -10,11 +10,8 @@ from chalicelib.local.gateway.messages import Response
 from chalicelib.local.gateway.upstream import Answer
 
 NONFINITE = served_by.NONFINITE.lower().encode()
-_SAID = {
-    served_by.MODEL.lower().encode(): "model",
-    served_by.VERSION.lower().encode(): "version",
-    served_by.DIGEST.lower().encode(): "digest",
-}
+_MODEL, _VERSION, _DIGEST = (n.lower().encode() for n in (served_by.MODEL, served_by.VERSION, served_by.DIGEST))
+_SAID = {_MODEL: "model", _VERSION: "version", _DIGEST: "digest"}
 # The connection's own, what we say ourselves (to SageMaker, too), and what model code may not set for our host.
 _DROPPED = frozenset((
     b"connection", b"keep-alive", b"content-length", b"transfer-encoding", b"trailer", b"upgrade", b"date", b"server",
@@ -32,11 +29,11 @@ class Stamps:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self._spelled: dict[tuple[bytes | None, ...], tuple[bytes, bytes]] = {}
+        self._spelled: dict[tuple[str | bytes | None, ...], tuple[bytes, bytes]] = {}
 
     def of(self, said: Said, deployment: str) -> tuple[bytes, bytes]:
         """Return (header lines, member) for an answer with these headers."""
-        known = (deployment.encode(), *map(said.get, _SAID))
+        known = (deployment, said.get(_MODEL), said.get(_VERSION), said.get(_DIGEST))
         found = self._spelled.get(known)
         if found is None:
             if len(self._spelled) >= _MOST:

@@ -14,6 +14,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 JSON = (b"content-type", b"application/json")
 # Errors that people can mend, by their stable code; what isn't here is 400.
 _STATUS = {"unauthenticated": 401, "forbidden": 403, "not_found": 404}
+_NO_CONTENT = int(HTTPStatus.NO_CONTENT)  # a member is looked up anew each time
 _LINES = {int(status): b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 
@@ -55,7 +56,7 @@ class Response:
         lines = [_LINES.get(self.status) or b"HTTP/1.1 %d Unknown\r\n" % self.status]
         lines += [b"%s: %s\r\n" % pair for pair in self.headers]
         lines.append(self.lines)
-        if self.status != HTTPStatus.NO_CONTENT:
+        if self.status != _NO_CONTENT:
             lines.append(b"content-length: %d\r\n" % len(self.body))
         lines.append(b"connection: close\r\n\r\n" if close else b"\r\n")
         return b"".join(lines)

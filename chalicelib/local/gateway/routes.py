@@ -41,6 +41,11 @@ class Routes:
         return self._keys.values.get(sha256)
 
     @property
+    def keys(self) -> Mapping[str, ApiKey]:
+        """The keys by their hash: the same mapping for as long as none has changed."""
+        return self._keys.values
+
+    @property
     def deployments(self) -> frozenset[str]:
         """The ids of every endpoint's deployments."""
         return frozenset(id_ for endpoint in self._endpoints.values.values() for id_ in endpoint.deployments)
@@ -68,5 +73,11 @@ class _Mirror(Generic[T]):
             self._replace({**others, id_: found} if found else others)
 
     def _replace(self, stored: Mapping[str, Stored[T]]) -> None:
+        if self.values and _same(stored, self._stored):
+            return
         self._stored = stored
         self.values = {self._name(each.value): each.value for each in stored.values()}
+
+
+def _same(new: Mapping[str, Stored[T]], old: Mapping[str, Stored[T]]) -> bool:
+    return len(new) == len(old) and all(old.get(id_) is stored for id_, stored in new.items())

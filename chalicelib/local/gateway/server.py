@@ -93,6 +93,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, owner: Connections) -> None:
         self._owner = owner
         self._limits = owner.limits
+        self._most_head = owner.limits.head
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[tuple[Request, Response | None, bool]] = deque()
         self._run: Run[Response] | None = None  # of the request that is being answered
@@ -156,7 +157,7 @@ class Connection(asyncio.Protocol):
         if self._in_head:  # else it is a trailer
             self._headers.append((name.lower(), value))
             self._head_size += len(name) + len(value) + _SEPARATORS
-            if self._head_size > self._limits.head:
+            if self._head_size > self._most_head:
                 self._check_head(self._head_size)
 
     def on_headers_complete(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from functools import lru_cache, partial
 from urllib.parse import unquote
@@ -20,6 +20,7 @@ from chalicelib.local.gateway.messages import Request, Response, error, refusal
 from chalicelib.local.gateway.predict import Forward, Predictor, message_of
 from chalicelib.local.gateway.routes import Routes
 from chalicelib.pipeline.keys import authenticate, require
+from chalicelib.pipeline.records import ApiKey
 
 KEY = served_by.STICKY_KEY.lower().encode()
 ENDPOINT = served_by.ENDPOINT.lower().encode()
@@ -27,6 +28,7 @@ REQUEST_ID = served_by.REQUEST_ID.lower().encode()
 _PREDICT = re.compile(r"/v1/endpoints/([^/]+)(?:/(predict|rawPredict)|:(predict|rawPredict))")
 _SANE_ID = re.compile(rb"[!-~]{1,128}")
 _METRICS = ("", False)
+MOST_CALLERS = 1024  # that are known at a time
 StoreEvent = Callable[[dict[str, str], bytes], int]
 
 
@@ -41,15 +43,27 @@ class GatewayService:
         self._counters = counters
         self._control = control
         self._pool = pool
+        self._keys: Mapping[str, ApiKey] = {}  # that _callers were checked against
+        self._callers: dict[bytes, ApiKey] = {}  # by what they say in Authorization
         self._ids = map(f"{secrets.token_hex(6)}-{{}}".format, itertools.count(1))
 
     def admit(self, request: Request) -> Response | None:
         """Check the key before the body is read; return the refusal of a caller without a valid one."""
+        if self._keys is not self._routes.keys:  # a key was made or revoked: everyone is looked at anew
+            self._keys, self._callers = self._routes.keys, {}
+        bearer = request.fields.get(b"authorization", b"")
         try:
-            request.caller = authenticate(request.get(b"authorization"), self._routes.key)
+            request.caller = self._callers.get(bearer) or self._meet(bearer)
         except Rejected as rejected:
             return refusal(rejected)
         return None
+
+    def _meet(self, bearer: bytes) -> ApiKey:
+        """Check a caller's key, and know it from now on; raises Denied."""
+        if len(self._callers) >= MOST_CALLERS:
+            self._callers.clear()
+        caller = self._callers[bearer] = authenticate(bearer.decode("latin-1"), self._keys.get)
+        return caller
 
     async def answer(self, request: Request) -> Response:
         try:
