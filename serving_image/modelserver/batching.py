@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 SHORT_S = 0.001
 SHORT_CALLS = 16
+TOLERATED = 8
 LONG_S = 0.005
 WAIT_SHARE = 0.05
 GAIN = 1.05
@@ -104,10 +105,11 @@ class Pace:
     def note(self, rows: int, seconds: float, requests: int = 1) -> None:
         """Remember a call, and how many requests were open while it was made."""
         if seconds < SHORT_S:
-            self.short_calls += 1
+            self.short_calls = min(self.short_calls + 1, SHORT_CALLS + TOLERATED)
             self.call_s = seconds
             return
-        self.short_calls = 0
+        # One call in many that a busy machine held up says nothing of the model; a really long one says all.
+        self.short_calls = 0 if seconds > LONG_S else max(0, self.short_calls - TOLERATED)
         self.call_s = smoothed(self.call_s, seconds) if self.call_s >= SHORT_S else seconds
         self._open.append(requests)
         self._calls = (self._calls + 1) % FORGET_CALLS

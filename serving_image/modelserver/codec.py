@@ -6,6 +6,7 @@ shape is proved by the length of every inner list and the count of brackets, els
 
 import base64
 import math
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +18,8 @@ import simdjson
 from modelserver.errors import RequestError, bad_request
 from modelserver.rows import Array
 
+KEPT_BODY = 1024 * 1024
+_kept = threading.local()
 DUMP = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 
@@ -45,16 +48,31 @@ def fast_instances(body: bytes, kind: Literal["d", "i"]) -> Array | None:
     `kind` is simdjson's: d (float64) or i (int64). None means that the slow way has to look.
     """
     try:
-        document: Any = simdjson.Parser().parse(body)
+        document: Any = _parser(len(body)).parse(body)
         rows = document["instances"]
         shape = _shape_of(rows)
         flat = np.frombuffer(rows.as_buffer(of_type=kind), dtype="f8" if kind == "d" else "i8")
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError):
         return None
-    lists = sum(math.prod(shape[:axis]) for axis in range(len(shape)))
-    if 0 in shape or flat.size != math.prod(shape) or body.count(b"[") != lists or not _is_regular(rows, shape):
+    lists, size = 0, 1
+    for length in shape:
+        lists += size
+        size *= length
+    if not size or flat.size != size or body.count(b"[") != lists or not _is_regular(rows, shape):
         return None
     return flat.reshape(shape)
+
+
+def _parser(size: int) -> Any:
+    """One parser a thread, since it keeps its memory; for a large body its own, so that it isn't kept.
+
+    It refuses to be used again while something of its last document is alive: nothing of that may outlive a call.
+    """
+    if size > KEPT_BODY:
+        return simdjson.Parser()
+    if not hasattr(_kept, "parser"):
+        _kept.parser = simdjson.Parser()
+    return _kept.parser
 
 
 def _shape_of(rows: Any) -> tuple[int, ...]:
@@ -66,10 +84,12 @@ def _shape_of(rows: Any) -> tuple[int, ...]:
 
 
 def _is_regular(rows: Any, shape: tuple[int, ...]) -> bool:
-    """Say whether every list has the length that the first one of its level has."""
-    if len(shape) == 1:
-        return len(rows) == shape[0]
-    return len(rows) == shape[0] and all(isinstance(r, simdjson.Array) and _is_regular(r, shape[1:]) for r in rows)
+    """Say whether every list has the length that the first one of its level has: the first itself needs no look."""
+    if len(rows) != shape[0]:
+        return False
+    if shape[:-1] in ((), (1,)):
+        return True
+    return all(isinstance(r, simdjson.Array) and _is_regular(r, shape[1:]) for r in rows)
 
 
 @dataclass(frozen=True, slots=True)
