@@ -2,12 +2,11 @@
 
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
-from tools.image_engine import Engine
+from tools.image_engine import Engine, have
 
 DEBIAN = "trixie"
 MADE = f"localhost/modeldrop-base:{DEBIAN}"
@@ -29,8 +28,8 @@ class NoBaseError(Exception):
 
 def find_base(engine: Engine, dockerfile: Path) -> str:
     """The name of a base that the engine has; raise NoBaseError where it can neither be pulled nor made."""
-    default = default_base(dockerfile.read_text())
-    if _is_there(engine, default) or _runs([*engine.other, "pull", "--quiet", f"docker.io/library/{default}"]):
+    default = f"docker.io/library/{default_base(dockerfile.read_text())}"
+    if _is_there(engine, default) or _runs([*engine.other, "pull", "--quiet", default]):
         return default
     if not _is_there(engine, MADE):
         print(
@@ -46,7 +45,7 @@ def default_base(dockerfile: str) -> str:
 
 
 def make(engine: Engine) -> None:
-    if not (shutil.which("debootstrap") and os.geteuid() == 0):
+    if os.geteuid() != 0 or not have("debootstrap"):
         raise NoBaseError("a base image is made by root with debootstrap: install it, or name an image with BASE=IMAGE")
     with tempfile.TemporaryDirectory() as folder:
         packages = "--include=python3,python3-venv,ca-certificates"

@@ -4,6 +4,7 @@ Podman's flags are what it takes inside of a container or a small virtual machin
 a changed root, limits that are not above ours, and no systemd to time health checks.
 """
 
+import os
 import resource
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+WITHOUT_DAEMON = ("podman", "buildah", "runc")
 MODEL_IN_IMAGE = "/opt/ml/model"
 DRAIN_S = 30
 
@@ -41,9 +43,19 @@ def find_engine() -> Engine | None:
     """The engine of this machine; None where there is none."""
     if shutil.which("docker") and _answers("docker", "info"):
         return Engine(("docker", "build"), ("docker", "run"), ("docker",))
-    if all(shutil.which(program) for program in ("podman", "buildah", "runc")):
+    if all(shutil.which(program) for program in WITHOUT_DAEMON):
         return _without_daemon()
     return None
+
+
+def have(*programs: str) -> bool:
+    """Whether all are here; root on a machine with apt gets what is missing."""
+    missing = [program for program in programs if not shutil.which(program)]
+    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
+        print(f"==> Installing {', '.join(missing)}", flush=True)
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], check=True)
+    return all(shutil.which(program) for program in programs)
 
 
 def _without_daemon() -> Engine:

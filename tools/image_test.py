@@ -13,12 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tools.image_base import NoBaseError, find_base
-from tools.image_engine import Engine, find_engine
+from tools.image_engine import WITHOUT_DAEMON, Engine, find_engine, have
 
 ROOT = Path(__file__).parents[1]
 CONTEXT = ROOT / "serving_image"
 TARGETS = {"tensorflow": "tensorflow-cpu", "pytorch": "pytorch-cpu"}
-NEEDED = ("podman", "buildah", "runc", "debootstrap")
 SUITE = ("tests/serving_image/test_serving_contracts.py", "tests/serving_image/test_serving_container.py")
 FREE_GB = 15
 
@@ -31,15 +30,21 @@ def main() -> int:
     )
     parser.add_argument("--build-only", action="store_true", help="run no tests")
     options = parser.parse_args()
-    engine = find_engine() or installed_engine()
-    if engine is None:
-        return refuse(f"no Docker daemon answers; install {', '.join(NEEDED)} (as root: apt-get install them)")
-    if shutil.disk_usage("/").free < FREE_GB * 10**9:
-        return refuse(f"images take some GB: less than {FREE_GB} GB are free")
     try:
-        base = options.base or find_base(engine, CONTEXT / "Dockerfile")
+        return build_and_test(options)
     except NoBaseError as error:
         return refuse(str(error))
+    except subprocess.CalledProcessError as error:
+        return refuse(f"`{' '.join(map(str, error.cmd))}` failed; it says why above")
+
+
+def build_and_test(options: argparse.Namespace) -> int:
+    engine = find_engine() or (find_engine() if have(*WITHOUT_DAEMON) else None)
+    if engine is None:
+        return refuse(f"no Docker daemon answers; install {', '.join(WITHOUT_DAEMON)} (root with apt has it done)")
+    if shutil.disk_usage("/").free < FREE_GB * 10**9:
+        return refuse(f"images take some GB: less than {FREE_GB} GB are free")
+    base = options.base or find_base(engine, CONTEXT / "Dockerfile")
     images = {kind: build(engine, target, base, options.torch_cpu_index) for kind, target in TARGETS.items()}
     print("\n".join(f"{image}: {size_mb(engine, image)} MB" for image in images.values()), flush=True)
     return 0 if options.build_only else suite(images)
@@ -48,16 +53,6 @@ def main() -> int:
 def refuse(why: str) -> int:
     print(f"image-test: {why}", file=sys.stderr)
     return 2
-
-
-def installed_engine() -> Engine | None:
-    """Install what is missing where we may; None where we may not."""
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        return None
-    print(f"==> Installing {', '.join(NEEDED)}", flush=True)
-    subprocess.run(["apt-get", "update", "-qq"], check=True)
-    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *NEEDED], check=True)
-    return find_engine()
 
 
 def build(engine: Engine, target: str, base: str, torch_cpu_index: str) -> str:
