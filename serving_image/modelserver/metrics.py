@@ -4,7 +4,7 @@ Counting is on the path of every request: it is adding to plain lists on the loo
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -53,7 +53,7 @@ class ServingMetrics:
         self.loads = {"served": 0, "failed": 0}
         self.waiting = 0
         self.running = 0
-        self.open_connections = 0
+        self.connections: Collection[object] = ()
         # What the served model's own code reports, where its contract has a way to.
         self.reported: Collector | None = None
         self._registry = CollectorRegistry()
@@ -93,7 +93,7 @@ class _Families(Collector):
         yield _counter("modeldrop_loads", "Versions loaded beside the first", "result", m.loads.items())
         yield GaugeMetricFamily("modeldrop_queue_requests", "Requests that wait for the model", value=m.waiting)
         yield GaugeMetricFamily("modeldrop_running_requests", "Requests in the model's call", value=m.running)
-        yield GaugeMetricFamily("modeldrop_open_connections", "Connections", value=m.open_connections)
+        yield GaugeMetricFamily("modeldrop_open_connections", "Connections", value=len(m.connections))
         if m.reported is not None:
             yield from m.reported.collect()
 

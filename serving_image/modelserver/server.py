@@ -45,6 +45,7 @@ async def _serve(settings: Settings, scratch: Path) -> int:
     metrics = ServingMetrics()
     app = App(settings, metrics)
     connections: set[Connection] = set()
+    metrics.connections = connections
     try:
         servers = [await _listen(settings, app, settings.uds, connections)]
     except OSError as error:

@@ -1,6 +1,7 @@
 """HTTP as clients and attackers speak it: limits, order, draining."""
 
 import concurrent.futures
+import contextlib
 import socket
 
 import pytest
@@ -215,3 +216,34 @@ def test_a_wrong_setting_is_named(run, tmp_path):
     replica = run(tmp_path, MODELDROP_MAX_BATCH="many")
     assert replica.until_exit() == 2
     assert "MODELDROP_MAX_BATCH is 'many'" in replica.events("bad_settings")[0]["error"]
+
+
+def test_500_idle_and_half_sent_connections_keep_nobody_from_an_answer(custom):
+    with contextlib.ExitStack() as stack:
+        for i in range(500):
+            quiet = stack.enter_context(connect(custom))
+            if i % 2:
+                quiet.sendall(b"POST /invocations HTTP/1.1\r\nContent-Length: 9\r\n\r\nab")
+        with custom.client() as client:
+            assert "modeldrop_open_connections 501.0" in client.get("/metrics").text
+            for _ in range(20):
+                assert client.post("/invocations", json="x").status_code == 200
+
+
+def test_a_client_that_takes_no_answers_is_let_go_and_holds_up_nobody(run, handler_archive):
+    source = "def handle(data, context):\n    return ['x' * 1_000_000 for _ in data or []]\n"
+    replica = run(handler_archive(source), MODELDROP_IDLE_TIMEOUT_S="1").until_ready()
+    with connect(replica) as deaf:
+        deaf.sendall(b"POST /invocations HTTP/1.1\r\nContent-Length: 1\r\n\r\n1" * 20)
+        with replica.client() as client:
+            assert len(client.post("/invocations", json=1).content) == 1_000_000
+            replica.until(lambda: "modeldrop_open_connections 1.0" in client.get("/metrics").text, "the deaf let go")
+
+
+def test_stages_are_counted(custom):
+    with custom.client() as client:
+        assert client.post("/invocations", json="x").status_code == 200
+        lines = client.get("/metrics").text.splitlines()
+    counts = {line.split('"')[1]: float(line.split()[1]) for line in lines if "stage_seconds_count" in line}
+    assert list(counts) == ["read", "parse", "queue", "encode", "write"]
+    assert all(count >= 1 for count in counts.values())
