@@ -1,6 +1,9 @@
 """What builds the image agrees with itself and with the pins that everything else is tested on; no image is built."""
 
+import ast
 import re
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,24 @@ def test_each_list_holds_what_is_asked_for(path):
     listed = pins(path)
     wanted = (IMAGE / "requirements" / "base.in").read_text().split()
     assert set(wanted) <= set(listed)
+
+
+def imported(source: str) -> set[str]:
+    """The top packages that a module imports, wherever in it."""
+    nodes = list(ast.walk(ast.parse(source)))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return {name.partition(".")[0] for name in plain | {n.module for n in nodes if isinstance(n, ast.ImportFrom)}}
+
+
+def test_what_the_program_imports_is_installed():
+    modules = set().union(*(imported(path.read_text()) for path in (IMAGE / "modelserver").rglob("*.py")))
+    distributions = packages_distributions()
+    wanted = {
+        distributions[name][0].lower().replace("_", "-") for name in modules - sys.stdlib_module_names - {"modelserver"}
+    }
+    frameworks = {"tensorflow", "torch"}
+    assert frameworks < wanted
+    assert wanted - frameworks <= {*(IMAGE / "requirements/base.in").read_text().split()}
 
 
 def test_the_cpu_list_of_pytorch_is_that_of_cuda_without_the_libraries_that_a_cpu_never_calls():
