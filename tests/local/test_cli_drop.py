@@ -248,6 +248,7 @@ def modeldrop(*args):
         ("up", "--steps", "50,5,100"),
         ("up", "--steps", "5,50"),
         ("up", "--steps", "half"),
+        ("up", "--fleet", "podman"),
         ("no-such-command",),
         ("--url", "https://localhost:1", "status"),
     ],

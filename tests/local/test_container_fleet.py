@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from chalicelib.domain.deploy import Bounds
-from chalicelib.domain.deployment import FleetState
+from chalicelib.domain.deployment import Deployment, FleetState
 from chalicelib.local.fleet.container_engine import prefix_of, wall_flags
 from chalicelib.local.fleet.fleet import LocalFleet
 from chalicelib.local.fleet.site import Containers
@@ -58,8 +58,10 @@ def names(home: Home) -> list[str]:
     return [name for name in listed if name.startswith(prefix_of(home))]
 
 
-def dropped(store: FakeBucket, name: str, *, weight: str = "2.5", lines: str = "", **wishes):
-    files = {"container.yaml": f"image: {image()}\ncontract: vertex\n{lines}", "weight.json": weight}
+def dropped(
+    store: FakeBucket, name: str, *, weight: str = "2.5", lines: str = "", contract: str = "vertex", **wishes
+) -> Deployment:
+    files = {"container.yaml": f"image: {image()}\ncontract: {contract}\n{lines}", "weight.json": weight}
     return stored_files(store, {path: text.encode() for path, text in files.items()}, name=name, **wishes)
 
 
@@ -97,6 +99,15 @@ def test_predictions_go_to_its_own_route_and_two_versions_share_a_port(fleet, tw
         for replica in fleet.sockets(deployment.id):
             answer = predicted(replica)
             assert (answer.status_code, answer.json()["predictions"]) == (200, sums)
+
+
+@pytest.mark.parametrize(("contract", "arguments"), [("sagemaker", ["serve"]), ("oci", [])])
+def test_a_container_of_another_contract_finds_its_model_and_is_called_by_its_routes(fleet, store, contract, arguments):
+    fleet.ensure(deployment := dropped(store, contract, contract=contract))
+    until_state(fleet, deployment, FleetState.READY)
+    answer = predicted(fleet.sockets(contract)[0]).json()
+    assert (answer["predictions"], answer["seen"]["args"]) == ([7.5, 17.5], arguments)
+    fleet.stop(contract)
 
 
 def test_its_own_errors_come_through_as_they_are(fleet, two):

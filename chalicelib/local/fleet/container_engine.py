@@ -3,6 +3,7 @@
 Each command is short and is waited for, so nothing here may be called on the fleet's loop.
 """
 
+import contextlib
 import hashlib
 import os
 import resource
@@ -10,15 +11,16 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chalicelib.domain.errors import Rejected
+from chalicelib.local.fleet.fetch import Abandoned
 from chalicelib.local.home import Home
 
 _PATIENCE_S = 60.0
-_PULL_S = 1800.0
+_MOMENT_S = 0.2
 _TRIAL = "localhost/modeldrop-trial:1"  # an image of nothing: what runs in it is this machine's own
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin")
 _FILES, _PROCESSES = 65_536, 4096
@@ -52,19 +54,45 @@ class Engine:
         """Run one command of it; a failure is in what is returned, and so is running out of patience."""
         command = [*self.command, *words]
         try:
-            return subprocess.run(command, capture_output=True, text=True, check=False, timeout=patience)
+            return subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=patience,
+                start_new_session=True,  # Ctrl-C is ours to answer: what clears away must not end by it
+            )
         except subprocess.TimeoutExpired:
             return subprocess.CompletedProcess(command, 124, "", f"it took longer than {patience:g} s")
 
-    def resolve(self, image: str) -> str:
-        """Return the id of an image, fetched if it isn't here; raises Rejected with what the engine says."""
+    def resolve(self, image: str, is_wanted: Callable[[], bool] = lambda: True) -> str:
+        """Return the id of an image, fetched if it isn't here.
+
+        Raises Rejected with what the engine says, Abandoned when `is_wanted` turns false while it is fetched.
+        """
         found = self._id(image)
         if not found:
-            pulled = self.say("pull", image, patience=_PULL_S)
+            said = self._pull(image, is_wanted)
             found = self._id(image)
             if not found:
-                raise Rejected(f"image {image} isn't here and can't be fetched: {_last(pulled)}", code="no_image")
+                raise Rejected(f"image {image} isn't here and can't be fetched: {said}", code="no_image")
         return found
+
+    def _pull(self, image: str, is_wanted: Callable[[], bool]) -> str:
+        """Fetch an image; return the last line that was said of it."""
+        with tempfile.TemporaryFile("w+") as printed:
+            command = [*self.command, "pull", image]
+            pull = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT, start_new_session=True
+            )
+            while not _ended(pull):
+                if not is_wanted():
+                    pull.kill()
+                    pull.wait()
+                    raise Abandoned
+            printed.seek(0)
+            return _last_line(printed.read()) or f"status {pull.returncode}"
 
     def _id(self, image: str) -> str:
         done = self.say("image", "inspect", "--format", "{{.Id}}", image)
@@ -173,7 +201,17 @@ def wall_flags(engine: Engine, *, uid: int, memory_mb: int) -> list[str]:
     ]
 
 
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    """Wait a moment; tell whether it has ended."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_MOMENT_S)
+    return process.returncode is not None
+
+
 def _last(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the last line that a command said."""
-    lines: Sequence[str] = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-    return lines[-1][:500] if lines else f"status {done.returncode}"
+    return _last_line(done.stdout + done.stderr) or f"status {done.returncode}"
+
+
+def _last_line(said: str) -> str:
+    lines = [line for line in said.splitlines() if line.strip()]
+    return lines[-1][:500] if lines else ""

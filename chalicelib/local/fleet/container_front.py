@@ -157,7 +157,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the platform's to answer
     tie_to_parent(orders.parent)
     if orders.pid:
-        enter_network(orders.pid)
+        try:
+            enter_network(orders.pid)
+        except OSError as error:  # it has ended already: its own last words are in the same log
+            sys.exit(f"{error}")
     with asyncio.Runner() as runner:
         runner.get_loop()  # made while there is still a right to whatever it loads
         jail.drop_rights(orders.uid)

@@ -6,7 +6,7 @@ other stands a process of ours, the front.
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,25 +29,28 @@ _TENSORFLOW, _PYTORCH = "tensorflow", "pytorch"
 NOT_RUN = "this platform runs no containers: its operator allows no image, in `images` of the bounds"
 
 
-def launch_of(site: Site, deployment: Deployment, model: Path) -> Launch:
-    """Return how the replicas of a fetched version are started; raises Rejected. Blocks while an image is fetched."""
+def launch_of(site: Site, deployment: Deployment, model: Path, *, is_wanted: Callable[[], bool]) -> Launch:
+    """Return how the replicas of a fetched version are started. Blocks while an image is fetched.
+
+    Raises Rejected, and Abandoned when `is_wanted` turns false.
+    """
     if (model / FILE).exists():
-        return _custom(site, deployment, model)
+        return _custom(site, deployment, model, is_wanted)
     if site.containers and site.containers.serving:
         framework = _TENSORFLOW if (model / "saved_model.pb").exists() else _PYTORCH
-        image = site.containers.engine.resolve(site.containers.serving[framework])
+        image = site.containers.engine.resolve(site.containers.serving[framework], is_wanted)
         return ServingLaunch(site, site.containers, deployment, image)
     return ProcessLaunch(site, deployment)
 
 
-def _custom(site: Site, deployment: Deployment, model: Path) -> "CustomLaunch":
+def _custom(site: Site, deployment: Deployment, model: Path, is_wanted: Callable[[], bool]) -> "CustomLaunch":
     """Hold it within the bounds once more: they may have been drawn closer since it was dropped."""
     if not site.containers:
         raise Rejected(NOT_RUN, code="past_bound")
     container = read_container((model / FILE).read_bytes())
     hold(container, site.containers.bounds)
     _must_fit(container, deployment, site.containers)
-    image = site.containers.engine.resolve(container.image)
+    image = site.containers.engine.resolve(container.image, is_wanted)
     return CustomLaunch(site, site.containers, deployment, image, container)
 
 

@@ -82,6 +82,8 @@ class Run:
             if not await self._fetched():
                 return
             launch = await asyncio.get_running_loop().run_in_executor(self._fetches, self._prepared)
+        except fetch.Abandoned:
+            return
         except (fetch.Unfit, Rejected) as unfit:
             self._show(Running(FleetState.FAILED, reason=str(unfit)))
             return
@@ -117,10 +119,13 @@ class Run:
         return False
 
     def _fetch(self) -> None:
-        fetch.fetch(self._store, self._deployment, self._model, is_wanted=lambda: not self._stopping.is_set())
+        fetch.fetch(self._store, self._deployment, self._model, is_wanted=self._is_wanted)
 
     def _prepared(self) -> Launch:
-        return launch_of(self._site, self._deployment, self._model)
+        return launch_of(self._site, self._deployment, self._model, is_wanted=self._is_wanted)
+
+    def _is_wanted(self) -> bool:
+        return not self._stopping.is_set()
 
     def _replica(self, launch: Launch, n: int) -> Supervised:
         log = Log(self._logs / f"{self.id}-{n}.log")

@@ -1,4 +1,4 @@
-// A custom container of a few lines: a model server by Vertex AI's contract, which knows nothing of the platform.
+// A custom container of a few lines: a model server by any of the contracts, which knows nothing of the platform.
 package main
 
 import (
@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	folder := os.Getenv("AIP_STORAGE_URI")
+	folder := first(os.Getenv("AIP_STORAGE_URI"), os.Getenv("SM_MODEL_DIR"), "/opt/ds/model/deployed_model")
 	weight, err := os.ReadFile(filepath.Join(folder, "weight.json"))
 	if err != nil {
 		panic(err)
@@ -20,8 +20,12 @@ func main() {
 	if err := json.Unmarshal(weight, &w); err != nil {
 		panic("weight.json: " + err.Error())
 	}
-	http.HandleFunc(os.Getenv("AIP_HEALTH_ROUTE"), func(http.ResponseWriter, *http.Request) {})
-	http.HandleFunc(os.Getenv("AIP_PREDICT_ROUTE"), func(out http.ResponseWriter, in *http.Request) {
+	health, predict := "/health", "/predict"
+	if os.Getenv("SAGEMAKER_BIND_TO_PORT") != "" {
+		health, predict = "/ping", "/invocations"
+	}
+	http.HandleFunc(first(os.Getenv("AIP_HEALTH_ROUTE"), health), func(http.ResponseWriter, *http.Request) {})
+	http.HandleFunc(first(os.Getenv("AIP_PREDICT_ROUTE"), predict), func(out http.ResponseWriter, in *http.Request) {
 		var asked struct{ Instances [][]float64 }
 		if err := json.NewDecoder(in.Body).Decode(&asked); err != nil {
 			http.Error(out, err.Error(), 400)
@@ -36,10 +40,20 @@ func main() {
 			sums = append(sums, sum)
 		}
 		out.Header().Set("Content-Type", "application/json")
-		out.Header().Set("X-Modeldrop-Digest", "sha256:" + strings.Repeat("0", 64)) // a lie
+		out.Header().Set("X-Modeldrop-Digest", "sha256:"+strings.Repeat("0", 64)) // a lie
 		json.NewEncoder(out).Encode(map[string]any{"predictions": sums, "seen": seen(folder)})
 	})
-	panic(http.ListenAndServe(os.Getenv("LISTEN_ON")+":"+os.Getenv("AIP_HTTP_PORT"), nil))
+	port := first(os.Getenv("AIP_HTTP_PORT"), os.Getenv("SAGEMAKER_BIND_TO_PORT"), "8080")
+	panic(http.ListenAndServe(os.Getenv("LISTEN_ON")+":"+port, nil))
+}
+
+func first(said ...string) string {
+	for _, each := range said {
+		if each != "" {
+			return each
+		}
+	}
+	return ""
 }
 
 // What its walls let it see and do.
