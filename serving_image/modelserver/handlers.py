@@ -14,11 +14,7 @@ from modelserver.archive import Archive
 from modelserver.context import Context
 from modelserver.errors import LoadError
 
-DEFAULT_HANDLERS = ("base_handler", "image_classifier", "image_segmenter", "object_detector")
-ENDED = {
-    "text_classifier": "the default handler text_classifier needs torchtext, which has ended with torch 2.3; "
-    "archive the model with a handler of your own",
-}
+DEFAULT_HANDLERS = ("base_handler", "image_classifier", "image_segmenter", "object_detector", "text_classifier")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +59,6 @@ def import_file(path: Path) -> ModuleType:
 
 
 def _import_default(name: str) -> ModuleType:
-    if name in ENDED:
-        raise LoadError(ENDED[name])
     if name not in DEFAULT_HANDLERS:
         raise LoadError(f"handler {name!r} is neither a file of the archive nor one of {', '.join(DEFAULT_HANDLERS)}")
     try:

@@ -233,10 +233,11 @@ def test_a_failed_load_says_the_models_own_error_and_line(run, handler_archive, 
     assert not replica.events("ready")
 
 
-def test_a_default_handler_that_has_ended_says_so(run, script_folder, tmp_path):
-    replica = run(with_handler(script_folder, tmp_path / "version", "text_classifier"))
+def test_a_handler_that_nobody_has_is_named_beside_those_that_there_are(run, script_folder, tmp_path):
+    replica = run(with_handler(script_folder, tmp_path / "version", "dali_image_classifier"))
     assert replica.until_exit() == 3
-    assert "torchtext" in replica.events("load_failed")[0]["error"]
+    error = replica.events("load_failed")[0]["error"]
+    assert "handler 'dali_image_classifier' is neither a file of the archive nor one of base_handler, image" in error
 
 
 def with_handler(folder, target, handler):

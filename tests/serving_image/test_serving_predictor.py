@@ -194,7 +194,8 @@ def test_an_archive_beside_a_score_file_is_its_data(run, tmp_path):
 
 
 def test_the_requests_of_warmup_jsonl_are_made_before_ready(run, tmp_path):
-    files = {"score__py": ADS, "weights__json": '{"factor": 2}', "warmup__jsonl": '[1, 2]\n{"request": {"rows": [[3]]}}\n'}
+    requests = '[1, 2]\n{"request": {"rows": [[3]]}}\n'
+    files = {"score__py": ADS, "weights__json": '{"factor": 2}', "warmup__jsonl": requests}
     replica = run(folder(tmp_path / "v", **files)).until_ready()
     assert replica.events("ready")[0]["warmup"] == "2 requests of warmup.jsonl"
 

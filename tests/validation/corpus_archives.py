@@ -255,7 +255,7 @@ BAD: dict[str, Case] = {
     "a handler whose function is a class": bad({MAR: mar(handler="h:Echo")}, "bad_handler"),
     "a handler whose class isn't initialized": bad({MAR: mar(HANDLES)}, "no_initialize"),
     "a handler of TorchServe's that isn't served": bad({MAR: mar(handler="vllm_handler")}, "no_handler"),
-    "a handler of TorchServe's that has ended": bad({MAR: mar(handler="text_classifier")}, "no_handler"),
+    "a handler of TorchServe's that is a base for others": bad({MAR: mar(handler="text_handler")}, "no_handler"),
     "a handler that is async": bad({MAR: mar(b"async def handle(data, context): ...")}, "bad_handler"),
     "a handler whose class doesn't handle": bad({MAR: mar(b"class A: ...")}, "bad_handler"),
     "a configuration with a key twice": bad(

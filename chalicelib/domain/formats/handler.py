@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from chalicelib.domain.findings import Finding
 from chalicelib.domain.formats.python_source import BadSource, Module, at_module_level, read_module
 
-OWN = ("base_handler", "image_classifier", "image_segmenter", "object_detector")
+OWN = ("base_handler", "image_classifier", "image_segmenter", "object_detector", "text_classifier")
 # TorchServe's other ones, by what keeps them from being served.
 UNSERVED: Mapping[str, str] = {
-    "text_classifier": "it needs torchtext, which has ended with torch 2.3",
     "dali_image_classifier": "it needs NVIDIA's DALI, which the serving image doesn't have",
     "vllm_handler": "it needs vLLM, which the serving image doesn't have, and streams its answers",
     "trt_llm_handler": "it needs TensorRT-LLM, which the serving image doesn't have, and streams its answers",

@@ -86,7 +86,7 @@ class HandledModel:
         self, archive: Archive, handler: Handler, *, settings: Settings, config: HandlerConfig, device: str
     ) -> None:
         self.device = device
-        self.max_batch = config.batch_size
+        self.max_batch = 1 if _takes_one_row(archive) else config.batch_size
         self.request_timeout_s = config.response_timeout_s
         self.takes_native_rows = not config.takes_instances
         self.reported = Metrics()
@@ -140,6 +140,11 @@ class HandledModel:
         if is_default(self._archive) and str(self._archive.model["handler"]).startswith(("image_", "object_")):
             return Sample(HandlerRows([{"body": bytearray(PNG)}]), "one small picture")
         return None
+
+
+def _takes_one_row(archive: Archive) -> bool:
+    """Of TorchServe's own handlers, the one for texts answers only the first of several rows."""
+    return is_default(archive) and archive.model["handler"] == "text_classifier"
 
 
 def _one_each(answer: Any, count: int) -> list[Any]:
