@@ -135,6 +135,7 @@ class Undecided:
 class SavedModel:
     format = "saved_model"
     max_batch: int | None = None
+    max_delay_s: float | None = None
     takes_native_rows = False
     takes_documents = False
     only_computes = True
@@ -167,7 +168,7 @@ class SavedModel:
         name = tensors[0].signature
         given = {key: self._tensor(name, key, array) for key, array in concatenated(tensors).items()}
         outputs = {key: _array(value) for key, value in self.signatures[name].call(**given).items()}
-        if tensors[0].is_whole and not tensors[0].batchable:
+        if len(tensors) == 1 and tensors[0].is_whole:
             return [whole(outputs)]
         return cut(outputs, [r.count for r in tensors])
 
