@@ -7,8 +7,8 @@ from typing import Any
 from modelserver.errors import LoadError
 
 FILE = "model-config.yaml"
-# There is no batch timer to set and no worker process to count: one replica calls its handler on one thread.
-WITHOUT_EFFECT = ("maxBatchDelay", "minWorkers", "maxWorkers", "startupTimeout", "jobQueueSize", "useJobTicket")
+# There is no worker process to count: one replica calls its handler on one thread.
+WITHOUT_EFFECT = ("minWorkers", "maxWorkers", "startupTimeout", "jobQueueSize", "useJobTicket")
 NOT_SERVED = {
     "continuousBatching": "answers in parts aren't sent",
     "sequenceBatching": "requests aren't tied to a sequence",
@@ -22,6 +22,7 @@ TAKES_INSTANCES = ("json", "kserve")
 @dataclass(frozen=True, slots=True)
 class HandlerConfig:
     batch_size: int | None = None
+    max_delay_s: float | None = None
     response_timeout_s: int | None = None
     device_type: str = ""
     device_ids: tuple[int, ...] = ()
@@ -46,6 +47,7 @@ def handler_config(config: Mapping[str, Any]) -> HandlerConfig:
             raise LoadError(f"{FILE}: {key} is not served here: {why}; remove it if the handler works without")
     return HandlerConfig(
         batch_size=_positive(config, "batchSize"),
+        max_delay_s=_seconds(config, "maxBatchDelay"),
         response_timeout_s=_positive(config, "responseTimeout"),
         device_type=_choice(config, "deviceType", ("cpu", "gpu")),
         device_ids=_device_ids(config),
@@ -59,6 +61,14 @@ def _positive(config: Mapping[str, Any], key: str) -> int | None:
     if value is not None and not (_is_whole(value) and value > 0):
         raise LoadError(f"{FILE}: {key} is {value!r}; it must be a whole number above 0")
     return value
+
+
+def _seconds(config: Mapping[str, Any], key: str) -> float | None:
+    """Milliseconds, 0 allowed: a call is never put off."""
+    value = config.get(key)
+    if value is not None and not (_is_whole(value) and value >= 0):
+        raise LoadError(f"{FILE}: {key} is {value!r}; it must be a whole number of milliseconds")
+    return None if value is None else value / 1000
 
 
 def _choice(config: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> str:

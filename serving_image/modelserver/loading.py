@@ -85,7 +85,11 @@ def served(loaded: Loaded, thread: ModelThread, settings: Settings, metrics: Ser
         max_queue=settings.max_queue,
         timeout_s=_timeout_s(model, settings),
         observer=metrics,
-        pace=Pace(may_be_short=model.only_computes, most=model.max_batch or settings.max_batch),
+        pace=Pace(
+            may_be_short=model.only_computes,
+            most=model.max_batch or settings.max_batch,
+            max_delay_s=float("inf") if model.max_delay_s is None else model.max_delay_s,
+        ),
     )
     return Served(model, engine, loaded.digest, loaded.warmup)
 

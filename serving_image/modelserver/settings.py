@@ -8,6 +8,8 @@ from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 MIB = 1024 * 1024
+AUTOCASTS = ("off", "bfloat16", "float16")
+SWITCH = ("off", "on")
 DEVICES = ("auto", "cpu", "cuda")
 MAX_PORT = 65535
 SAGEMAKER_MODEL = "/opt/ml/model"
@@ -34,6 +36,8 @@ class Settings:
     oci_health_route: str = "/health"
     oci_predict_route: str = "/predict"
     device: str = "auto"
+    autocast: str = "off"
+    compile: str = "off"
     threads: int = 1
     max_body: int = 64 * MIB
     max_header: int = 64 * 1024
@@ -66,6 +70,8 @@ class Settings:
             oci_health_route=_route(env, "MODEL_DEPLOY_HEALTH_ENDPOINT", health),
             oci_predict_route=_route(env, "MODEL_DEPLOY_PREDICT_ENDPOINT", predict),
             device=_choice(env, "MODELDROP_DEVICE", DEVICES),
+            autocast=_choice(env, "MODELDROP_AUTOCAST", AUTOCASTS),
+            compile=_choice(env, "MODELDROP_COMPILE", SWITCH),
             threads=_number(env, "MODELDROP_THREADS", _cpus(), int),
             max_body=_number(env, "MODELDROP_MAX_BODY_BYTES", 64 * MIB, int),
             max_header=_number(env, "MODELDROP_MAX_HEADER_BYTES", 64 * 1024, int),

@@ -46,6 +46,8 @@ class Model(Reader, Protocol):
     # Whether `rows_of_instances` and `rows_of_request` take bodies that are no JSON.
     takes_bytes: bool
     max_batch: int | None
+    # The longest that a call may be put off for more rows.
+    max_delay_s: float | None
     # TorchServe's contract: one row a request. Without it a native route takes instances.
     takes_native_rows: bool
     # OCI's contract: any JSON document, answered by whatever the model returns.

@@ -56,6 +56,7 @@ class PythonModel:
     format = "python_predictor"
     schema: Schema | None = None
     max_batch: int | None = None
+    max_delay_s: float | None = None
     only_computes = False
     signatures: Mapping[str, Signature] = MappingProxyType({})
 

@@ -44,15 +44,24 @@ def load(folder: Path, settings: Settings, scratch: Path) -> Model:
     if config.without_effect:
         emit("config_without_effect", keys=config.without_effect, file=archive.model.get("configFile"))
     device = cuda_device(config, wanted=settings.device, count=_gpus)
+    is_native = torchscript.claims(archive) and is_default(archive)
+    if is_native and not torchscript.brings_code(archive):
+        return _native(archive, device, settings, config)
     # TorchServe's workers run in the model's folder and import from it.
     os.chdir(archive.folder)
     sys.path.insert(0, str(archive.folder))
     with available(archive.path_of("requirementsFile"), settings, scratch):
-        if torchscript.claims(archive) and is_default(archive):
-            model = torchscript.load(archive, device)
-            model.takes_native_rows = not config.takes_instances
-            return model
+        if is_native:
+            return _native(archive, device, settings, config)
         return HandledModel(archive, find_handler(archive), settings=settings, config=config, device=device)
+
+
+def _native(archive: Archive, device: str, settings: Settings, config: HandlerConfig) -> Model:
+    model = torchscript.load(archive, device, settings)
+    model.takes_native_rows = not config.takes_instances
+    model.max_batch = config.batch_size
+    model.max_delay_s = config.max_delay_s
+    return model
 
 
 def _has_cuda_driver() -> bool:
@@ -87,6 +96,7 @@ class HandledModel:
     ) -> None:
         self.device = device
         self.max_batch = 1 if _takes_one_row(archive) else config.batch_size
+        self.max_delay_s = config.max_delay_s
         self.request_timeout_s = config.response_timeout_s
         self.takes_native_rows = not config.takes_instances
         self.reported = Metrics()

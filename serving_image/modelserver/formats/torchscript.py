@@ -13,9 +13,12 @@ from modelserver.codec import fast_instances, instances_of, loads
 from modelserver.errors import LoadError, bad_request
 from modelserver.formats import Headers, Sample, Signature
 from modelserver.handlers import import_file, the_class
+from modelserver.log import emit
 from modelserver.rows import Array, Prediction, Rows, TensorRows, concatenated, cut
 from modelserver.schema import Schema, TensorSpec
+from modelserver.settings import Settings
 from modelserver.tensors import rows_from_tensors, tensor
+from modelserver.torch_compute import Compute, check_memory
 
 INPUT = "input"
 # Token ids must stay whole numbers; everything else is computed in float32.
@@ -27,20 +30,41 @@ def claims(archive: Archive) -> bool:
     return archive.model.get("handler") == "base_handler" and path is not None
 
 
-def load(archive: Archive, device: str) -> "TorchScript":
+def brings_code(archive: Archive) -> bool:
+    """Say whether loading runs Python of the archive's own."""
+    return archive.path_of("modelFile") is not None
+
+
+def load(archive: Archive, device: str, settings: Settings) -> "TorchScript":
     """Load the serialized module; raise LoadError where it is no TorchScript."""
     path = archive.path_of("serializedFile")
     if path is None:
         raise LoadError("base_handler needs a serialized TorchScript file")
     torch: Any = importlib.import_module("torch")  # late: seconds and gigabytes, for this format only
+    check_memory(torch, path.stat().st_size, device)
     model_file = archive.path_of("modelFile")
-    module = _eager(torch, model_file, path, device) if model_file else _scripted(torch, path, device)
-    return TorchScript(torch, module.eval(), device)
+    try:
+        module = _eager(torch, model_file, path, device) if model_file else _scripted(torch, path, device)
+    except torch.cuda.OutOfMemoryError as error:
+        raise LoadError(f"{path.name} does not fit on {device}: {error}") from error
+    return TorchScript(torch, _compiled(torch, module.eval(), settings), device, settings.autocast)
+
+
+def _compiled(torch: Any, module: Any, settings: Settings) -> Any:
+    """Compile where that is wanted and the module is Python; TorchScript is compiled already."""
+    if settings.compile == "off":
+        return module
+    if isinstance(module, torch.jit.ScriptModule):
+        emit("compile_without_effect", reason="TorchScript has a compiler of its own")
+        return module
+    return torch.compile(module, dynamic=True)
 
 
 def _scripted(torch: Any, path: Path, device: str) -> Any:
     try:
         return torch.jit.load(str(path), map_location=device)
+    except torch.cuda.OutOfMemoryError:
+        raise  # it is a RuntimeError too
     except RuntimeError as error:
         hint = "save the model with torch.jit.save, or archive its class with --model-file"
         raise LoadError(f"{path.name} is no TorchScript module: {error}; {hint}") from error
@@ -56,15 +80,15 @@ def _eager(torch: Any, model_file: Path, path: Path, device: str) -> Any:
 class TorchScript:
     format = "torch_archive"
     max_batch: int | None = None
+    max_delay_s: float | None = None
     takes_native_rows = True
     takes_documents = False
     takes_bytes = False
     only_computes = True
     signatures: Mapping[str, Signature] = MappingProxyType({})
 
-    def __init__(self, torch: Any, module: Any, device: str) -> None:
-        self._torch = torch
-        self._module = module
+    def __init__(self, torch: Any, module: Any, device: str, autocast: str = "off") -> None:
+        self._compute = Compute(torch, module, device, autocast)
         self.device = device
         self._spec = TensorSpec(INPUT, input_dtype(module), None)
         self.schema: Schema | None = Schema((self._spec,), ())
@@ -97,16 +121,7 @@ class TorchScript:
 
     def predict(self, batch: Sequence[Rows], /) -> Sequence[Prediction]:
         rows = [r for r in batch if isinstance(r, TensorRows)]
-        given = concatenated(rows)[INPUT]
-        if not (given.flags.c_contiguous and given.flags.writeable):
-            given = np.require(given, requirements=("C", "W"))
-        with self._torch.inference_mode():
-            answer = self._module(self._on_device(self._torch.from_numpy(given)))
-            outputs = {name: _array(value) for name, value in _named(answer).items()}
-        return cut(outputs, [r.count for r in rows])
-
-    def _on_device(self, value: Any) -> Any:
-        return value if self.device == "cpu" else value.to(self.device)
+        return cut(self._compute(concatenated(rows)[INPUT]), [r.count for r in rows])
 
     def sample(self) -> Sample | None:
         return None
@@ -125,21 +140,3 @@ def _value_of(instance: Any) -> Any:
     if isinstance(instance, dict):
         return next((instance[key] for key in ("data", "body") if key in instance), instance)
     return instance
-
-
-def _named(answer: Any) -> dict[str, Any]:
-    """Several outputs go by name, else by position."""
-    if isinstance(answer, Mapping):
-        return dict(answer)
-    if isinstance(answer, list | tuple):
-        return {f"output_{i}": value for i, value in enumerate(answer)}
-    return {"output_0": answer}
-
-
-def _array(value: Any) -> Array:
-    """NumPy has no bfloat16."""
-    try:
-        array: Array = value.cpu().numpy()
-    except TypeError:
-        array = value.float().cpu().numpy()
-    return array
