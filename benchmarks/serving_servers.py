@@ -173,7 +173,7 @@ def litserve(work: Work, place: Place) -> Command:
         work,
         place,
         PEER_PORT=str(place.port),
-        PEER_WORKERS="1",
+        PEER_WORKERS="2" if long else "1",
         PEER_BATCH="32" if long else "1",
         PEER_FAST_QUEUE="1",
     )
@@ -187,7 +187,7 @@ def mlserver(work: Work, place: Place) -> Command:
         "http_port": place.port,
         "grpc_port": free_port(),
         "metrics_port": free_port(),
-        "parallel_workers": 0,
+        "parallel_workers": 2 if is_long(work) else 0,
     }
     model: dict[str, Any] = {"name": "model", "implementation": "mlserver_runtime.Runtime"}
     if is_long(work):
@@ -203,8 +203,8 @@ PEERS = (
     Server("TorchServe, 1 worker", "octets", "/predictions/model", torchserve(1), "batch 32, delay 1 ms, orjson"),
     Server("TorchServe, 2 workers", "octets", "/predictions/model", torchserve(2), "batch 32, delay 1 ms, orjson"),
     Server("FastAPI", "instances", "/predict", fastapi, "uvicorn with 2 processes, uvloop, httptools, orjson"),
-    Server("LitServe", "instances", "/predict", litserve, "1 worker, fast queue; batches of 32 for w4"),
-    Server("MLServer", "v2", "/v2/models/model/infer", mlserver, "in its own process; batches of 32 for w4"),
+    Server("LitServe", "instances", "/predict", litserve, "1 worker, fast queue; for w4 2 workers, batches of 32"),
+    Server("MLServer", "v2", "/v2/models/model/infer", mlserver, "in its own process; for w4 2 workers, batches of 32"),
 )
 ECHO = Server("uvicorn, no model", "instances", "/predict", echo, "2 processes; reads, answers {}", "limit")
 HANDLERS = (
