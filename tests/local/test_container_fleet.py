@@ -190,29 +190,24 @@ def test_what_is_stopped_leaves_no_container_behind(fleet, store, home):
 
 
 def test_where_containers_share_the_machines_network_each_gets_a_port_of_its_own(tmp_path, store):
-    """So it is where namespaces aren't allowed; here the wall is only left out."""
+    """So it is where namespaces aren't allowed; here the wall is only left out. What can't be told one is refused."""
     shared = Containers(replace(engine(), own_network=False), f"{prefix_of(Home(tmp_path))}s-", BOUNDS, {})
-    other = Home(tmp_path / "other").make()
-    with LocalFleet(store, other, server=COMMAND, server_path=tmp_path, drain_s=5, containers=shared) as fleet:
+    oci = f"image: {image()}\ncontract: oci\n"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        LocalFleet(
+            store, Home(tmp_path / "other").make(), server=COMMAND, server_path=tmp_path, drain_s=5, containers=shared
+        ) as fleet,
+    ):
         two = dropped(store, "two", lines="environment: {LISTEN_ON: 127.0.0.1}\n", replicas=2)
-        oci = f"image: {image()}\ncontract: oci\n".encode()
-        for each in (two, stored_files(store, {"container.yaml": oci}, name="fixed", replicas=2)):
-            fleet.ensure(each)
+        busy = f"{oci}port: {taken.getsockname()[1]}\n"
+        fleet.ensure(two)
+        fleet.ensure(stored_files(store, {"container.yaml": oci.encode()}, name="fixed", replicas=2))
+        fleet.ensure(stored_files(store, {"container.yaml": busy.encode()}, name="busy"))
         until_state(fleet, two, FleetState.READY)
         answers = [predicted(replica).json() for replica in fleet.sockets("two")]
         assert [each["predictions"] for each in answers] == [[7.5, 17.5]] * 2
         assert all(len(each["seen"]["networks"]) > 1 for each in answers)
+        until(lambda: all(fleet.observe(name).state is FleetState.FAILED for name in ("fixed", "busy")))
         assert "no variable to tell a container another port than 8080" in fleet.observe("fixed").reason
-
-
-def test_a_fixed_port_that_is_taken_is_said_before_another_program_is_taken_for_the_container(tmp_path, store):
-    shared = Containers(replace(engine(), own_network=False), f"{prefix_of(Home(tmp_path))}f-", BOUNDS, {})
-    other = Home(tmp_path / "other").make()
-    with (
-        socket.create_server(("127.0.0.1", 0)) as taken,
-        LocalFleet(store, other, server=COMMAND, server_path=tmp_path, containers=shared) as fleet,
-    ):
-        text = f"image: {image()}\ncontract: oci\nport: {taken.getsockname()[1]}\n"
-        fleet.ensure(stored_files(store, {"container.yaml": text.encode()}, name="fixed"))
-        until(lambda: fleet.observe("fixed").state is FleetState.FAILED)
-        assert "which is taken" in fleet.observe("fixed").reason
+        assert "which is taken" in fleet.observe("busy").reason

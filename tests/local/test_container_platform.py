@@ -20,11 +20,15 @@ PACE = ("--step-time", "1", "--min-requests", "10", "--quiet-period", "0.5", "--
 AWS = str(Path(sys.executable).with_name("aws"))
 
 
-def put(running: PlatformProcess, folder: Path, prefix: str, weight: str, name: str = "") -> None:
+def files(name: str, weight: str) -> dict[str, bytes]:
+    return {"weight.json": weight.encode(), "container.yaml": f"image: {name}\ncontract: vertex\n".encode()}
+
+
+def drop_with_aws(running: PlatformProcess, folder: Path, prefix: str, dropped: dict[str, bytes]) -> None:
     """Drop a version as people do."""
     folder.mkdir()
-    (folder / "weight.json").write_text(weight)
-    (folder / "container.yaml").write_text(f"image: {name or image()}\ncontract: vertex\n")
+    for path, body in dropped.items():
+        (folder / path).write_bytes(body)
     profile = {"AWS_SHARED_CREDENTIALS_FILE": str(running.home / "aws-credentials"), "AWS_PROFILE": "modeldrop"}
     command = [AWS, "s3", "cp", "--recursive", str(folder), f"s3://drop/{prefix}"]
     subprocess.run(command, env={**os.environ, **profile}, check=True, capture_output=True)
@@ -54,8 +58,8 @@ def test_a_dropped_container_goes_live_is_replaced_by_canary_and_survives_being_
     name = image()
     (tmp_path / "bounds.yaml").write_text("images: ['localhost/modeldrop-test-server:*']\n")
     with platform(tmp_path / "home", *PACE, "--bounds", str(tmp_path / "bounds.yaml"), store="embedded") as running:
-        put(running, tmp_path / "other", "m/v0/", "1", name="docker.io/library/nginx")
-        put(running, tmp_path / "one", "m/v1/", "2.5")
+        running.drop("m/v0/", files("docker.io/library/nginx", "1"))
+        drop_with_aws(running, tmp_path / "one", "m/v1/", files(name, "2.5"))
         running.await_phase("m", "v1", "promoted")
 
         refused = running.get("/v1/models/m/versions/v0")
@@ -73,7 +77,7 @@ def test_a_dropped_container_goes_live_is_replaced_by_canary_and_survives_being_
         assert promoted(running)["image"] == engine().resolve(name)
 
         with Load(running, "m", per_second=20) as load:
-            put(running, tmp_path / "two", "m/v2/", "10")
+            running.drop("m/v2/", files(name, "10"))
             running.await_phase("m", "v2", "promoted")
             until(lambda: len(containers(running)) == 1, 30, "the end of what was replaced")
             os.kill(engine().pid(containers(running)[0]), signal.SIGKILL)
