@@ -1,7 +1,7 @@
 """The peers' own environment: their pinned libraries first, then ours for Torch and TensorFlow, never downloaded twice.
 
-MLServer pins FastAPI below 0.116, which the others accept, and its workers do not start on uvloop above 0.21; TensorFlow
-takes the older protobuf that MLServer needs.
+MLServer pins FastAPI below 0.116, which the others accept, and its workers do not start on uvloop above 0.21;
+TensorFlow takes the older protobuf that MLServer needs.
 """
 
 import hashlib
