@@ -1,4 +1,4 @@
-"""Run as a program: export to argv[1] one real SavedModel with four signatures."""
+"""Run as a program: export to argv[1] one real SavedModel with five signatures."""
 
 import sys
 
@@ -32,7 +32,12 @@ class Model(tf.Module):
     def length(self, file):
         return {"length": tf.strings.length(file)}
 
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])
+    def mean(self, x):
+        return {"mean": tf.reduce_mean(x)}
+
 
 model = Model()
-signatures = {"serving_default": model.score, "text": model.text, "ratio": model.ratio, "length": model.length}
+others = {"text": model.text, "ratio": model.ratio, "length": model.length, "mean": model.mean}
+signatures = {"serving_default": model.score, **others}
 tf.saved_model.save(model, sys.argv[1], signatures=signatures)

@@ -20,17 +20,14 @@ class Server:
     """A running server, wherever it runs; only its address is known."""
 
     base_url: str
+    client: httpx.Client
 
     @property
     def address(self) -> str:
         return self.base_url.removeprefix("http://")
 
-    def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.base_url, timeout=60)
-
     def ask(self, method: str, path: str, **request) -> httpx.Response:
-        with self.client() as client:
-            return client.request(method, path, **request)
+        return self.client.request(method, path, **request)
 
     def curl(self, *arguments: str, path: str) -> tuple[int, str]:
         """Status and body, as the real curl got them."""
@@ -45,10 +42,18 @@ def serving(kind: str, folder: Path, scratch: Path, **env: str) -> Iterator[Serv
     """Start the server for a model of this kind, and end it."""
     images = images_to_test()
     if image := images.get(FRAMEWORKS[kind]):
-        with start_container(image, folder, env) as container:
-            yield Server(container.base_url)
+        with start_container(image, folder, env) as container, _server(container.base_url) as server:
+            yield server
         return
     port = free_port()
     with running(folder, scratch, "serve", MODELDROP_UDS="", AIP_HTTP_PORT=str(port), **env) as replica:
         replica.until_ready()
-        yield Server(f"http://127.0.0.1:{port}")
+        with _server(f"http://127.0.0.1:{port}") as server:
+            yield server
+
+
+@contextlib.contextmanager
+def _server(base_url: str) -> Iterator[Server]:
+    """One client for all: each costs a reading of the machine's certificates."""
+    with httpx.Client(base_url=base_url, timeout=60) as client:
+        yield Server(base_url, client)

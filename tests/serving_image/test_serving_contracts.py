@@ -111,7 +111,7 @@ def test_the_model_its_status_and_its_metadata_are_told_as_tf_serving_tells_them
     metadata = saved.ask("GET", "/v1/models/model/metadata").json()
     assert metadata["model_spec"]["name"] == "model"
     signatures = metadata["metadata"]["signature_def"]["signature_def"]
-    assert sorted(signatures) == ["length", "ratio", "serving_default", "text"]
+    assert sorted(signatures) == ["length", "mean", "ratio", "serving_default", "text"]
     ids = signatures["text"]["inputs"]["ids"]
     assert (ids["dtype"], [d["size"] for d in ids["tensor_shape"]["dim"]]) == ("DT_INT32", ["-1", "-1"])
 
@@ -167,7 +167,7 @@ def test_an_unknown_signature_is_refused_with_those_that_there_are(saved):
     answer = saved.ask("POST", "/v1/models/model:predict", json={"signature_name": "best", "instances": ROWS})
     assert (answer.status_code, error_of(answer)["where"]) == (400, "signature_name")
     assert error_of(answer)["message"] == (
-        "the model has no signature 'best'; it has serving_default, length, ratio, text"
+        "the model has no signature 'best'; it has serving_default, length, mean, ratio, text"
     )
 
 
@@ -176,6 +176,15 @@ def test_a_signature_without_a_batch_axis_takes_and_gives_whole_values(saved):
     assert saved.ask("POST", "/predict", json=ratio).json() == {"outputs": 1.5}
     rows = saved.ask("POST", "/predict", json={"signature_name": "ratio", "instances": [{"above": 3, "below": 2}]})
     assert (rows.status_code, error_of(rows)["code"]) == (400, "no_rows")
+
+
+def test_an_output_without_a_batch_axis_is_given_whole_where_tensors_are_asked_for(saved, asked):
+    mean = {"signature_name": "mean", "inputs": ROWS}
+    assert saved.ask("POST", "/v1/models/model:predict", json=mean).json() == {"outputs": 2.5}
+    answer = asked(saved).infer("model", [tensor("x", ROWS, "FP32")], parameters={"signature_name": "mean"})
+    assert answer.as_numpy("mean") == np.float32(2.5)
+    rows = saved.ask("POST", "/v1/models/model:predict", json={"signature_name": "mean", "instances": ROWS})
+    assert (rows.status_code, error_of(rows)["code"]) == (500, "unsplittable_output")
 
 
 def test_a_number_that_is_not_finite_is_null_and_counted(saved):
