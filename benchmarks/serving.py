@@ -8,6 +8,7 @@ servers run at once, take turns round by round, and are frozen while it isn't th
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -100,6 +101,8 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="a look of some minutes: 8 connections, one short round")
     options.add_argument("--works", default=",".join(w.name for w in WORKS), help="only these, by commas")
     asked = options.parse_args()
+    # Whoever ends us ends what we started, frozen or not.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if shutil.which("wrk") is None:
         sys.exit("The load is made by wrk, which isn't here; on Debian: apt-get install wrk")
     try:
