@@ -192,7 +192,7 @@ def _cells(measured: Sequence[Figures], connections: Sequence[int]) -> str:
 def _cell(figures: Figures, connections: int) -> str:
     cell = figures["cells"].get(str(connections))
     if cell is None:
-        return "not measured | | "
+        return "| | " if figures["cells"] else "not measured | | "
     if cell["errors"]:
         return f"void: {', '.join(f'{n} {what}' for what, n in cell['errors'].items())} | | "
     return f"{cell['rate']:.0f} | {cell['p50_ms']:.2f} | {cell['p99_ms']:.2f}"
