@@ -84,8 +84,11 @@ class Run:
             launch = await asyncio.get_running_loop().run_in_executor(self._fetches, self._prepared)
         except fetch.Abandoned:
             return
-        except (fetch.Unfit, Rejected) as unfit:
+        except fetch.Unfit as unfit:
             self._show(Running(FleetState.FAILED, reason=str(unfit)))
+            return
+        except Rejected as refused:  # by the operator or for want of an image, which may be there tomorrow
+            self._show(Running(FleetState.FAILED, reason=str(refused), by_fleet=True))
             return
         if self._stopping.is_set():
             return
