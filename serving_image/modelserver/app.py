@@ -29,8 +29,9 @@ from modelserver.outcomes import RAISED, Outcome
 from modelserver.rows import Prediction, Rows
 from modelserver.settings import Settings
 
-# What the environment names comes last: it may name a path that another contract has.
-CONTRACTS = (sagemaker, kserve_v1, open_inference, torchserve, vertex, oci)
+# Of two that have a path the later one answers. What the environment names may be a path of TorchServe's or
+# SageMaker's, and then means instances; a path of V1 or V2 means just that.
+CONTRACTS = (sagemaker, torchserve, vertex, oci, kserve_v1, open_inference)
 METRICS = "/metrics"
 Reply = Callable[[Response], None]
 
@@ -113,23 +114,21 @@ class App:
             return Response(200, self._metrics.text(), CONTENT_TYPE)
         if request.path in self._said and is_get:
             return self._said[request.path](self._standing())
-        allowed = self._allowed(request.path)
-        if not allowed:
-            return self._absent(request)
-        message = f"{request.path} takes {allowed}, not {request.method}"
-        return error_response(RequestError(405, "wrong_method", message), {"allow": allowed})
+        return open_inference.with_plain_error(request, self._refused(request))
+
+    def _refused(self, request: Request) -> Response:
+        """Say which method a path takes, or what is not there."""
+        if allowed := self._allowed(request.path):
+            message = f"{request.path} takes {allowed}, not {request.method}"
+            return error_response(RequestError(405, "wrong_method", message), {"allow": allowed})
+        error = kserve_v1.absent(self._settings, request.path) or open_inference.absent(self._settings, request.path)
+        message = f"{request.path} is no route of this server"
+        return error_response(error or RequestError(404, "unknown_path", message))
 
     def _allowed(self, path: str) -> str:
         if path in self._predict:
             return ", ".join(self._predict[path].methods)
         return "GET" if path in self._health or path in self._said or path == METRICS else ""
-
-    def _absent(self, request: Request) -> Response:
-        if error := open_inference.absent(self._settings, request.path):
-            return open_inference.with_plain_error(request, error_response(error))
-        error = kserve_v1.absent(self._settings, request.path)
-        message = f"{request.path} is no route of this server"
-        return error_response(error or RequestError(404, "unknown_path", message))
 
     def _standing(self) -> Standing:
         served = self._served

@@ -29,10 +29,10 @@ def answer(row, context, i):
     value = row.get("data", row.get("body", row))
     if value in ("raise", b"raise"):
         raise ValueError("this row is bad")
+    if value in ("parameters", b"parameters"):
+        return json.loads(context.get_request_header(i, "x-modeldrop-parameters"))
     if isinstance(value, (bytes, bytearray)):
         return {"bytes": len(value)}
-    if value == "parameters":
-        return json.loads(context.get_request_header(i, "x-modeldrop-parameters"))
     if value == "text":
         return "said"
     if isinstance(value, list):
@@ -336,6 +336,19 @@ def test_triton_is_told_what_was_wrong(saved, asked, given, options, refusal):
     status, said = refusal
     assert error.value.status() == str(status)
     assert said in error.value.message()
+
+
+def test_what_triton_has_and_this_server_has_not_is_said_in_the_protocols_form(saved, asked):
+    with pytest.raises(InferenceServerException, match="/v2/repository/index is no route of this server"):
+        asked(saved).get_model_repository_index()
+    wrong = saved.ask("GET", "/v2/models/model/infer")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    assert wrong.json()["error"] == "/v2/models/model/infer takes POST, not GET"
+
+
+def test_the_models_own_parameters_reach_a_handler_without_the_protocols(handled, asked):
+    answer = asked(handled).infer("model", [tensor("data", [b"parameters"], "BYTES")], parameters={"top": 3})
+    assert json.loads(answer.as_numpy("predictions")[0]) == {"top": 3}
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,9 @@ def absent(settings: Settings, path: str) -> RequestError | None:
     return None
 
 
-def with_plain_error(_: Request, response: Response) -> Response:
+def with_plain_error(request: Request, response: Response) -> Response:
     """The protocol's error is one string; code and place stand beside it."""
-    if response.status < 400 or not response.body.startswith(b'{"error":{'):  # noqa: PLR2004 - HTTP's errors begin here
+    if not request.path.startswith(ROOT) or not response.body.startswith(b'{"error":{'):
         return response
     said = orjson.loads(response.body)["error"]
     place = f" (at {said['where']})" if "where" in said else ""

@@ -19,6 +19,9 @@ from modelserver.schema import Schema
 from modelserver.settings import Settings
 from modelserver.v2_wire import TYPES, from_binary, from_json, shape_of
 
+# Says of all outputs that they are wanted as bytes.
+BINARY_OUTPUT = "binary_data_output"
+
 
 def parse(settings: Settings, model: Model, request: Request) -> Call:
     """Rows from tensors by name; `parameters.signature_name` chooses among a SavedModel's signatures."""
@@ -27,10 +30,15 @@ def parse(settings: Settings, model: Model, request: Request) -> Call:
     parameters = _object(document.get("parameters"), "parameters")
     name, where = named(request.headers, parameters)
     reader = reader_for(model, name, f"parameters.{where}" if where == NAME else where)
-    headers = {**request.headers, PARAMETERS: orjson.dumps(parameters).decode()} if parameters else request.headers
-    rows = reader.rows_of_tensors(_tensors(document.get("inputs"), binary), headers)
+    rows = reader.rows_of_tensors(_tensors(document.get("inputs"), binary), _with_parameters(request, parameters))
     wanted = _wanted(settings, document, parameters, reader.schema)
     return Call(rows, partial(encode_outputs, wanted))
+
+
+def _with_parameters(request: Request, parameters: dict[str, Any]) -> dict[str, str]:
+    """The headers, with the parameters that are the model's own."""
+    own = {name: value for name, value in parameters.items() if name != BINARY_OUTPUT}
+    return {**request.headers, PARAMETERS: orjson.dumps(own).decode()} if own else request.headers
 
 
 def _parts(request: Request) -> tuple[dict[str, Any], memoryview]:
@@ -109,7 +117,7 @@ def _object(value: Any, where: str) -> dict[str, Any]:
 
 
 def _wanted(settings: Settings, document: dict[str, Any], parameters: dict[str, Any], schema: Schema | None) -> Wanted:
-    is_binary = parameters.get("binary_data_output") is True
+    is_binary = parameters.get(BINARY_OUTPUT) is True
     names = [spec.name for spec in schema.outputs] if schema else []
     asked = document.get("outputs") or []
     if not isinstance(asked, list):
