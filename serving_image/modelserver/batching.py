@@ -12,7 +12,10 @@ LONG_S = 0.005
 WAIT_SHARE = 0.05
 GAIN = 1.05
 RECENT_CALLS = 8
+MOST_VAIN = 5
 FORGET_CALLS = 512
+ENOUGH_CALLS = 3
+DECAY = 0.98
 SMOOTHING = 0.25
 
 
@@ -99,7 +102,9 @@ class Pace:
     _limit: int = 0
     _calls: int = 0
     _resting: int = 0
+    _vain: int = 0
     _throughput: dict[int, float] = field(default_factory=dict)
+    _seen: dict[int, int] = field(default_factory=dict)
     _open: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT_CALLS))
 
     def note(self, rows: int, seconds: float, requests: int = 1) -> None:
@@ -116,18 +121,22 @@ class Pace:
         if not self._calls:
             # What has changed since shows only where larger calls are tried again.
             self._throughput.clear()
+            self._seen.clear()
         size = 1 << (rows - 1).bit_length()
-        rate = rows / seconds
-        self._throughput[size] = smoothed(self._throughput.get(size, rate), rate)
-        self._limit = batch_limit(self._throughput, self.most)
+        self._seen[size] = self._seen.get(size, 0) + 1
+        # A busy machine makes calls slower, never faster: the best of late is what the model can do.
+        self._throughput[size] = max(rows / seconds, DECAY * self._throughput.get(size, 0.0))
+        known = {size: rate for size, rate in self._throughput.items() if self._seen[size] >= ENOUGH_CALLS}
+        self._limit = batch_limit(known, self.most)
 
     def ran_out_of_memory(self, rows: int) -> None:
         """Never again as many rows in one call."""
         self.most = max(1, min(self.most, rows // 2))
 
     def waited(self, *, gained: bool) -> None:
-        """A wait that brought nothing isn't repeated for a while."""
-        self._resting = 0 if gained else RECENT_CALLS
+        """A wait that brought nothing isn't repeated for a while, and the longer the oftener that happens."""
+        self._vain = 0 if gained else min(self._vain + 1, MOST_VAIN)
+        self._resting = 2**self._vain if self._vain else 0
 
     @property
     def is_short(self) -> bool:

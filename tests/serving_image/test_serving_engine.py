@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 import pytest
-from modelserver.batching import FORGET_CALLS, RECENT_CALLS, SHORT_CALLS, Pace, Turn, batch_limit, next_batch, wait_s
+from modelserver.batching import FORGET_CALLS, SHORT_CALLS, Pace, Turn, batch_limit, next_batch, wait_s
 from modelserver.engine import Engine, Job, ModelThread
 from modelserver.errors import RequestError
 from modelserver.metrics import Histogram, ServingMetrics
@@ -50,9 +50,12 @@ def test_the_batch_limit_is_where_throughput_stops_growing(rows_per_second, limi
 
 def test_the_limit_is_learned_from_long_calls_and_forgotten_in_time():
     pace = Pace(may_be_short=True, most=32)
-    for rows, seconds in ((1, 0.02), (8, 0.03), (32, 0.12)):
+    for rows, seconds in ((1, 0.02), (8, 0.03), (32, 0.12)) * 2:
         pace.note(rows, seconds)
-    assert pace.limit == 8
+    assert pace.limit == 32  # twice may be chance
+    for rows, seconds in ((1, 0.02), (8, 0.09), (8, 0.03), (32, 0.12)):
+        pace.note(rows, seconds)
+    assert pace.limit == 8  # one slow call of eight says nothing
     for _ in range(FORGET_CALLS):
         pace.note(8, 0.03)
     assert pace.limit == 32
@@ -68,11 +71,17 @@ def test_one_slow_call_among_short_ones_does_not_end_calls_on_the_loop():
     assert not pace.is_short
 
 
-def test_a_wait_in_vain_is_not_repeated_for_a_while():
+def test_a_wait_in_vain_is_not_repeated_for_a_while_that_grows_until_one_gains():
     pace = Pace(may_be_short=False, most=32)
-    assert pace.has_patience()
-    pace.waited(gained=False)
-    assert [pace.has_patience() for _ in range(RECENT_CALLS + 1)] == [*[False] * RECENT_CALLS, True]
+
+    def calls_until_patient():
+        return next(i for i in range(100) if pace.has_patience())
+
+    rests = []
+    for gained in (False, False, False, True, False):
+        pace.waited(gained=gained)
+        rests.append(calls_until_patient())
+    assert rests == [2, 4, 8, 0, 2]
 
 
 class Clients:
