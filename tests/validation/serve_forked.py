@@ -24,7 +24,7 @@ def serve(folder: Path, log: int) -> None:
     tempfile.tempdir = None  # it was looked up already
     os.dup2(log, sys.stderr.fileno())
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    exit_now(main())
+    exit_now(main([]))
 
 
 def why_not_ready(log: TextIO) -> str | None:
