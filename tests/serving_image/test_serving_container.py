@@ -76,6 +76,11 @@ def test_only_the_temporary_folder_takes_files(container):
     assert container.execute("python", "-c", "open('/tmp/x', 'w').write('x')").returncode == 0
 
 
+def test_a_library_that_asks_who_it_is_gets_a_name(container):
+    asked = container.execute("python", "-c", "import getpass, pathlib; print(getpass.getuser(), pathlib.Path.home())")
+    assert asked.stdout.split() == ["serving", "/tmp"]
+
+
 def test_its_health_check_says_what_a_platform_would_find(container):
     assert container.execute("python", "-m", "modelserver.probe").returncode == 0
     elsewhere = container.execute("env", "AIP_HTTP_PORT=1", "python", "-m", "modelserver.probe")
