@@ -9,6 +9,7 @@ SHORT_S = 0.001
 SHORT_CALLS = 16
 TOLERATED = 8
 LONG_S = 0.005
+HELD_UP_S = 0.02
 WAIT_SHARE = 0.05
 GAIN = 1.05
 RECENT_CALLS = 8
@@ -114,7 +115,7 @@ class Pace:
             self.call_s = seconds
             return
         # One call in many that a busy machine held up says nothing of the model; a really long one says all.
-        self.short_calls = 0 if seconds > LONG_S else max(0, self.short_calls - TOLERATED)
+        self.short_calls = 0 if seconds > HELD_UP_S else max(0, self.short_calls - TOLERATED)
         self.call_s = smoothed(self.call_s, seconds) if self.call_s >= SHORT_S else seconds
         self._open.append(requests)
         self._calls = (self._calls + 1) % FORGET_CALLS
