@@ -4,19 +4,18 @@ import hashlib
 import json
 import math
 from collections import deque
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from modelserver import digest
+from modelserver.batching import SHORT_CALLS, Pace, next_batch
 from modelserver.codec import encode, fast_instances, nonfinite_in
 from modelserver.digest import file_digest, folder_digest, version_digest
-from modelserver.batching import SHORT_CALLS, Pace, next_batch
 from modelserver.engine import Job
-from modelserver.outcomes import predict_each
 from modelserver.errors import RequestError
+from modelserver.outcomes import predict_each
 from modelserver.rows import HandlerRows, Prediction, TensorRows
 from modelserver.schema import Schema, TensorSpec
 from modelserver.settings import Settings, SettingsError
@@ -206,11 +205,3 @@ def test_only_calls_that_have_been_short_for_a_while_run_on_the_loop():
     assert (pace.is_short, handler.is_short) == (True, False)
     pace.note(1, 0.05)
     assert not pace.is_short
-
-
-def test_the_images_pins_are_the_projects_own():
-    root = Path(__file__).parents[2]
-    pinned = {line.split(";")[0].strip() for line in (root / "constraints.txt").read_text().splitlines()}
-    for path in (root / "serving_image" / "requirements").glob("*.txt"):
-        for line in path.read_text().splitlines():
-            assert line.split(";")[0].strip().replace("[and-cuda]", "") in pinned, f"{path.name}: {line}"
