@@ -101,8 +101,7 @@ def _timeout_s(model: Model, settings: Settings) -> float:
 
 
 def leave_to_stay() -> None:
-    """Take what is loaded now, and stays, out of every later garbage collection."""
-    gc.collect()
+    """Take what is loaded now, and stays, out of every later garbage collection; to collect first would delay ready."""
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
 

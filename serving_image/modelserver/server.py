@@ -46,8 +46,13 @@ async def _serve(settings: Settings, scratch: Path) -> int:
     app = App(settings, metrics)
     connections: set[Connection] = set()
     metrics.connections = connections
+    first = scratch / "load-0"
+    first.mkdir()
+    hot_load = HotLoad(app, settings, metrics, Current(settings.model_dir, first))
     try:
         servers = [await _listen(settings, app, settings.uds, connections)]
+        if settings.control_socket is not None:
+            servers.append(await _listen(settings, hot_load, settings.control_socket, connections, mode=0o600))
     except OSError as error:
         emit("listen_failed", error=str(error))
         return EXIT_NOT_STARTED
@@ -57,8 +62,6 @@ async def _serve(settings: Settings, scratch: Path) -> int:
         loop.add_signal_handler(number, stop.set)
     sweeper = asyncio.create_task(_sweep(connections, settings))
     thread = ModelThread()
-    first = scratch / "load-0"
-    first.mkdir()
     try:
         loaded = await _load_or_stop(settings, first, thread, stop)
         if isinstance(loaded, BaseException):
@@ -67,10 +70,6 @@ async def _serve(settings: Settings, scratch: Path) -> int:
         if loaded is not None:
             leave_to_stay()
             app.serve(served(loaded, thread, settings, metrics))
-            if settings.control_socket is not None:
-                hot_load = HotLoad(app, settings, metrics, Current(settings.model_dir, first))
-                control = await _listen(settings, hot_load, settings.control_socket, connections, mode=0o600)
-                servers.append(control)
             say_ready("ready", loaded)
             await stop.wait()
             await _drain(app, servers, connections, settings.drain_timeout_s)

@@ -112,3 +112,9 @@ def test_only_the_servers_user_may_ask_and_the_public_routes_cannot(replica, con
     assert control_socket.stat().st_mode & 0o777 == 0o600
     with replica.client() as client:
         assert client.post("/load", json={"model_dir": "/"}).status_code == 404
+
+
+def test_a_control_socket_that_cannot_be_made_ends_the_start(run, custom_folder, tmp_path):
+    replica = run(custom_folder, MODELDROP_CONTROL_SOCKET=str(tmp_path / "no" / "folder"))
+    assert replica.until_exit() == 2
+    assert "No such file" in replica.events("listen_failed")[0]["error"]
