@@ -38,7 +38,7 @@ def test_an_instance_becomes_the_row_or_lies_under_data(custom):
     ]
 
 
-@pytest.mark.parametrize("path", ["/invocations", "/predictions/model"])
+@pytest.mark.parametrize("path", ["/invocations", "/predictions/model", "/predictions/model/1"])
 def test_a_native_request_is_one_row(custom, path):
     assert invoke(custom, path, json=[1, 2]).json() == {"got": [1, 2], "label": "cat", "row": ["body"]}
     assert invoke(custom, path, content=b"\x89PNG").json() == {"bytes": 4}
