@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from collections import deque
 
 import numpy as np
@@ -15,6 +16,7 @@ from modelserver.codec import encode, fast_instances, nonfinite_in
 from modelserver.digest import file_digest, folder_digest, version_digest
 from modelserver.engine import Job
 from modelserver.errors import RequestError
+from modelserver.formats import set_openmp
 from modelserver.outcomes import predict_each
 from modelserver.rows import HandlerRows, Prediction, TensorRows
 from modelserver.schema import Schema, TensorSpec
@@ -205,3 +207,9 @@ def test_only_calls_that_have_been_short_for_a_while_run_on_the_loop():
     assert (pace.is_short, handler.is_short) == (True, False)
     pace.note(1, 0.05)
     assert not pace.is_short
+
+
+def test_threads_that_wait_leave_the_core_and_the_operator_may_say_otherwise(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "3"})
+    set_openmp(2)
+    assert os.environ == {"OMP_NUM_THREADS": "3", "OMP_WAIT_POLICY": "PASSIVE"}

@@ -1,6 +1,7 @@
 """One module per artifact format; each has `claims(folder)` and `load(folder, settings, scratch)`."""
 
 import importlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,3 +85,12 @@ def load(settings: Settings, scratch: Path) -> Model:
         if format_.claims(folder):
             return format_.load(folder, settings, scratch)
     raise LoadError(f"{folder} holds neither saved_model.pb nor a .mar archive, score.py or predictor.py")
+
+
+def set_openmp(threads: int) -> None:
+    """Say how OpenMP computes, for Torch and NumPy to read as they are imported.
+
+    A team that spins while it waits takes the core that its other half needs, as soon as anything else runs here.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from modelserver.codec import instances_of, loads
 from modelserver.errors import LoadError, RequestError
-from modelserver.formats import Headers, Sample, Signature
+from modelserver.formats import Headers, Sample, Signature, set_openmp
 from modelserver.handler_rows import form_fields, native_row, tensor_rows
 from modelserver.handlers import import_file
 from modelserver.media import PARAMETERS
@@ -37,7 +37,7 @@ def claims(folder: Path) -> bool:
 
 def load(folder: Path, settings: Settings, scratch: Path) -> "PythonModel":
     """Import the module and have it load its model; raise LoadError where there is nothing to call."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
+    set_openmp(settings.threads)
     # A compiled module in the model's folder would be a file that nobody registered.
     sys.dont_write_bytecode = True
     os.chdir(folder)

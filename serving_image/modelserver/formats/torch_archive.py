@@ -12,7 +12,7 @@ from uuid import uuid4
 from modelserver.archive import Archive, unpack
 from modelserver.context import Context
 from modelserver.errors import RequestError
-from modelserver.formats import Headers, Model, Sample, Signature, torchscript
+from modelserver.formats import Headers, Model, Sample, Signature, set_openmp, torchscript
 from modelserver.handler_config import HandlerConfig, cuda_device, handler_config
 from modelserver.handler_metrics import Metrics
 from modelserver.handler_rows import instance_rows, native_row, tensor_rows
@@ -39,7 +39,7 @@ def load(folder: Path, settings: Settings, scratch: Path) -> Model:
     path = folder / ARCHIVE
     archive = unpack(path if path.is_file() else next(folder.glob("*.mar")), scratch)
     # Torch reads it when it is imported, by us or by the handler; many handlers need no Torch at all.
-    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
+    set_openmp(settings.threads)
     config = handler_config(archive.config)
     if config.without_effect:
         emit("config_without_effect", keys=config.without_effect, file=archive.model.get("configFile"))
