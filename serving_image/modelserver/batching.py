@@ -88,6 +88,11 @@ def batch_limit(throughput: Mapping[int, float], most: int) -> int:
     return most if enough == max(throughput) else min(enough, most)
 
 
+def rows_each(rows: int, threads: int) -> int:
+    """Rows that one of several model threads takes at most of all that are open, so that none stands idle."""
+    return -(-rows // threads)
+
+
 @dataclass(slots=True)
 class Pace:
     """What the last calls were like; it says whether the next is made on the loop, how large it is, and when.
@@ -144,13 +149,18 @@ class Pace:
         return self.may_be_short and self.short_calls >= SHORT_CALLS
 
     @property
+    def is_long(self) -> bool:
+        """Whether calls are worth a core each; shorter ones are better off together."""
+        return self.call_s >= LONG_S
+
+    @property
     def limit(self) -> int:
         """Rows of the next call; the limit is learned from calls long enough to be worth it."""
         return min(self._limit, self.most) if self._limit and self.call_s >= SHORT_S else self.most
 
     def wait_s(self, queue: Collection[Queued]) -> float:
         """How long the next call should wait for more than these."""
-        if self.call_s < LONG_S:
+        if not self.is_long:
             return 0.0
         rows = sum(job.rows.count for job in queue)
         return wait_s(Turn(len(queue), rows, max(self._open, default=0), self.limit, self.call_s), self.max_delay_s)

@@ -1,7 +1,8 @@
 """The queue before the model: what is queued the moment the model is free becomes the next batch.
 
 An idle model starts at once and a busy one finds the next batch grown meanwhile; only where calls are long is a moment
-waited for (batching.py decides). Everything here runs on the event loop's thread except the call into the model.
+waited for (batching.py decides). Long calls of a model that only computes are made on several threads beside each
+other, a core each. Everything here runs on the event loop's thread except the calls into the model.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
 
-from modelserver.batching import Pace, next_batch
+from modelserver.batching import Pace, next_batch, rows_each
 from modelserver.errors import RequestError
 from modelserver.outcomes import Outcome, Predict, predict_each
 from modelserver.rows import Prediction, Rows
@@ -36,7 +37,7 @@ class Job:
 
 
 class ModelThread:
-    """The one thread on which a model is loaded and called, as handlers and CUDA contexts expect."""
+    """A thread on which a model is called; handlers and CUDA contexts expect the one on which they were loaded."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -59,7 +60,7 @@ class Engine:
     def __init__(
         self,
         predict: Predict,
-        thread: ModelThread,
+        threads: Sequence[ModelThread],
         *,
         max_queue: int,
         timeout_s: float,
@@ -68,7 +69,8 @@ class Engine:
     ) -> None:
         self._pace = pace
         self._predict = predict
-        self._thread = thread
+        self._threads = threads
+        self._free = list(threads)
         self._max_queue = max_queue
         self._timeout_s = timeout_s
         self._observer = observer
@@ -77,11 +79,13 @@ class Engine:
         # In the order of their deadlines, since all have the same time: one timer serves them all.
         self._open: dict[Job, None] = {}
         self._sweeper: asyncio.TimerHandle | None = None
-        self._is_busy = False
+        # Whether a call is about to be made: scheduled, or waiting a moment for more.
+        self._is_due = False
         self._waiter: asyncio.TimerHandle | None = None
         self._waiting_with = 0
         self._retired: Callable[[], None] | None = None
         self.running = 0
+        self._running_rows = 0
         # A request that was answered, to warm up the next version with.
         self.answered: Rows | None = None
 
@@ -98,12 +102,19 @@ class Engine:
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._timeout_s, self._sweep)
         self._queue.append(job)
-        if not self._is_busy:
-            self._is_busy = True
+        if not self._is_due and self._has_room():
             # Not at once: requests that arrived in the same turn of the loop join this batch.
-            self._loop.call_soon(self._start_next)
+            self._be_due()
         elif self._waiter is not None and not self._pace.wait_s(self._queue):
             self._stop_waiting()
+
+    def _has_room(self) -> bool:
+        """Say whether another call may be made now."""
+        return not self.running or (bool(self._free) and self._pace.is_long)
+
+    def _be_due(self) -> None:
+        self._is_due = True
+        self._loop.call_soon(self._start_next)
 
     def cancel(self, job: Job) -> None:
         """Forget a job whose client has gone; what is running already runs on unheard."""
@@ -112,14 +123,15 @@ class Engine:
             self._unqueue(job)
 
     def retire(self, done: Callable[[], None]) -> None:
-        """Answer what is open, then end the model's thread and say so once."""
+        """Answer what is open, then end the model's threads and say so once."""
         self._retired = done
         self._end_if_retired()
 
     def _end_if_retired(self) -> None:
-        if self._retired is not None and not self._is_busy:
+        if self._retired is not None and not self._is_due and not self.running:
             done, self._retired = self._retired, None
-            self._thread.stop()
+            for thread in self._threads:
+                thread.stop()
             if self._sweeper is not None:
                 self._sweeper.cancel()
             done()
@@ -160,6 +172,7 @@ class Engine:
         """The model is free: start a call, or wait a moment for more."""
         wait_s = self._pace.wait_s(self._queue) if self._queue else 0.0
         if wait_s and self._pace.has_patience():
+            self._is_due = True
             self._waiting_with = len(self._queue)
             self._waiter = self._loop.call_later(wait_s, self._stop_waiting)
         else:
@@ -173,9 +186,8 @@ class Engine:
 
     def _start(self) -> int:
         """Call the model with what is queued; return with how many requests."""
-        batch = next_batch(self._queue, self._pace.limit)
-        self._is_busy = bool(batch)
-        self.running = len(batch)
+        self._is_due = False
+        batch = next_batch(self._queue, self._most_rows())
         now = time.perf_counter()
         for job in batch:
             job.is_running = True
@@ -186,15 +198,32 @@ class Engine:
             self._settle_all(batch, *self._called(batch))
             self._go_on()
         else:
-            self._thread.submit(lambda: self._call(batch))
+            self._hand_over(batch)
         return len(batch)
+
+    def _most_rows(self) -> int:
+        """Leave other threads their share of long calls' rows."""
+        if len(self._threads) == 1 or not self._pace.is_long:
+            return self._pace.limit
+        rows = self._running_rows + sum(job.rows.count for job in self._queue)
+        return min(self._pace.limit, rows_each(rows, len(self._threads)))
+
+    def _hand_over(self, batch: Sequence[Job]) -> None:
+        thread = self._free.pop()
+        self._run(batch, 1)
+        thread.submit(lambda: self._call(batch, thread))
+        if self._queue and self._has_room():
+            self._be_due()
+
+    def _run(self, batch: Sequence[Job], sign: int) -> None:
+        """Count a call in or out."""
+        self.running += sign * len(batch)
+        self._running_rows += sign * rows_of(batch)
 
     def _go_on(self) -> None:
         """After a call on the loop: let others have their turn before the next."""
-        self.running = 0
-        self._is_busy = bool(self._queue)
         if self._queue:
-            self._loop.call_soon(self._start_next)
+            self._be_due()
         elif self._retired is not None:
             self._end_if_retired()
 
@@ -203,14 +232,17 @@ class Engine:
         outcomes = predict_each(self._predict, [job.rows for job in batch], self._pace.ran_out_of_memory)
         return outcomes, time.perf_counter() - started
 
-    def _call(self, batch: Sequence[Job]) -> None:
-        """Run on the model's thread."""
-        self._loop.call_soon_threadsafe(self._finish, batch, *self._called(batch))
+    def _call(self, batch: Sequence[Job], thread: ModelThread) -> None:
+        """Run on a model's thread."""
+        self._loop.call_soon_threadsafe(self._finish, batch, thread, *self._called(batch))
 
-    def _finish(self, batch: Sequence[Job], outcomes: Sequence[Outcome], seconds: float) -> None:
+    def _finish(self, batch: Sequence[Job], thread: ModelThread, outcomes: Sequence[Outcome], seconds: float) -> None:
+        self._free.append(thread)
+        self._run(batch, -1)
         self._note(batch, seconds)
         # The model gets its next batch before the answers are written, so that it never waits for us.
-        self._start_next()
+        if not self._is_due and self._has_room():
+            self._start_next()
         self._answer(batch, outcomes)
 
     def _settle_all(self, batch: Sequence[Job], outcomes: Sequence[Outcome], seconds: float) -> None:
@@ -218,7 +250,7 @@ class Engine:
         self._answer(batch, outcomes)
 
     def _note(self, batch: Sequence[Job], seconds: float) -> None:
-        rows = batch[0].rows.count if len(batch) == 1 else sum(job.rows.count for job in batch)
+        rows = rows_of(batch)
         self._pace.note(rows, seconds, len(batch) + len(self._queue))
         self._observer.batch(rows, seconds)
 
@@ -227,3 +259,7 @@ class Engine:
             self.answered = batch[0].rows
         for job, outcome in zip(batch, outcomes, strict=True):
             self._settle(job, outcome)
+
+
+def rows_of(batch: Sequence[Job]) -> int:
+    return batch[0].rows.count if len(batch) == 1 else sum(job.rows.count for job in batch)

@@ -81,7 +81,7 @@ def served(loaded: Loaded, thread: ModelThread, settings: Settings, metrics: Ser
     model = loaded.model
     engine = Engine(
         model.predict,
-        thread,
+        [thread, *(ModelThread() for _ in range(beside(model, settings)))],
         max_queue=settings.max_queue,
         timeout_s=_timeout_s(model, settings),
         observer=metrics,
@@ -92,6 +92,11 @@ def served(loaded: Loaded, thread: ModelThread, settings: Settings, metrics: Ser
         ),
     )
     return Served(model, engine, loaded.digest, loaded.warmup)
+
+
+def beside(model: Model, settings: Settings) -> int:
+    """How many calls may be made beside another: a core each on a CPU, where nothing but arithmetic is done."""
+    return settings.threads // settings.call_threads - 1 if model.only_computes and model.device == "cpu" else 0
 
 
 def _timeout_s(model: Model, settings: Settings) -> float:

@@ -39,6 +39,7 @@ class Settings:
     autocast: str = "off"
     compile: str = "off"
     threads: int = 1
+    call_threads: int = 1
     max_body: int = 64 * MIB
     max_header: int = 64 * 1024
     max_batch: int = 32
@@ -72,7 +73,8 @@ class Settings:
             device=_choice(env, "MODELDROP_DEVICE", DEVICES),
             autocast=_choice(env, "MODELDROP_AUTOCAST", AUTOCASTS),
             compile=_choice(env, "MODELDROP_COMPILE", SWITCH),
-            threads=_number(env, "MODELDROP_THREADS", _cpus(), int),
+            threads=(threads := _number(env, "MODELDROP_THREADS", _cpus(), int)),
+            call_threads=min(threads, _number(env, "MODELDROP_CALL_THREADS", 1, int)),
             max_body=_number(env, "MODELDROP_MAX_BODY_BYTES", 64 * MIB, int),
             max_header=_number(env, "MODELDROP_MAX_HEADER_BYTES", 64 * 1024, int),
             max_batch=_number(env, "MODELDROP_MAX_BATCH", 32, int),

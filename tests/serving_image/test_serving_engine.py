@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 import pytest
-from modelserver.batching import FORGET_CALLS, SHORT_CALLS, Pace, Turn, batch_limit, next_batch, wait_s
+from modelserver.batching import FORGET_CALLS, SHORT_CALLS, Pace, Turn, batch_limit, next_batch, rows_each, wait_s
 from modelserver.engine import Engine, Job, ModelThread
 from modelserver.errors import RequestError
 from modelserver.metrics import Histogram, ServingMetrics
@@ -87,12 +87,12 @@ def test_a_wait_in_vain_is_not_repeated_for_a_while_that_grows_until_one_gains()
 class Clients:
     """A real engine on a real model thread; each client asks again as soon as it is answered."""
 
-    def __init__(self, predict, **pace):
+    def __init__(self, predict, threads=1, **pace):
         self.sizes = []
         self.metrics = ServingMetrics()
         self.engine = Engine(
             lambda batch: self.sizes.append(len(batch)) or predict(batch),
-            ModelThread(),
+            [ModelThread() for _ in range(threads)],
             max_queue=100,
             timeout_s=30,
             observer=self.metrics,
@@ -132,6 +132,58 @@ def test_clients_that_would_take_turns_by_halves_come_to_share_calls():
 
     # The first call has whoever came first; a wait then lets the others join.
     assert 4 in asyncio.run(main())
+
+
+def test_long_calls_of_two_threads_share_what_is_open_and_run_beside_each_other():
+    beside, most, sizes = [], [], []
+
+    def slow(batch):
+        beside.append(1)
+        most.append(len(beside))
+        sizes.append(len(batch))
+        threading.Event().wait(0.02)
+        beside.pop()
+        return echoed(batch)
+
+    async def main():
+        clients = Clients(slow, threads=2)
+
+        async def again_and_again(client):
+            return [int((await clients.ask(client)).values[0, 0]) for _ in range(12)]
+
+        answers = await asyncio.gather(*(again_and_again(client) for client in range(8)))
+        ended = asyncio.Event()
+        clients.engine.retire(ended.set)
+        await asyncio.wait_for(ended.wait(), 30)
+        return answers
+
+    assert asyncio.run(main()) == [[client] * 12 for client in range(8)]
+    assert max(most) == 2
+    # Only the first call, made before anything was known of its length, may have had them all.
+    assert max(sizes[1:]) <= 7
+    assert 4 in sizes
+
+
+def test_short_calls_are_made_one_after_another():
+    beside = []
+
+    def quick(batch):
+        assert not beside
+        beside.append(1)
+        threading.Event().wait(0.0001)
+        beside.pop()
+        return echoed(batch)
+
+    async def main():
+        clients = Clients(quick, threads=2)
+        return await asyncio.gather(*(clients.ask(client) for client in range(50)))
+
+    assert len(asyncio.run(main())) == 50
+
+
+@pytest.mark.parametrize(("rows", "threads", "each"), [(8, 2, 4), (7, 2, 4), (1, 2, 1), (32, 1, 32), (3, 4, 1)])
+def test_open_rows_are_shared_by_the_threads(rows, threads, each):
+    assert rows_each(rows, threads) == each
 
 
 def test_a_client_that_leaves_takes_its_rows_out_of_the_queue():

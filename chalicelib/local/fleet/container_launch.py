@@ -18,7 +18,7 @@ from chalicelib.local.fleet.container_contract import told
 from chalicelib.local.fleet.container_engine import wall_flags
 from chalicelib.local.fleet.container_front import Orders
 from chalicelib.local.fleet.container_process import ContainerProcess
-from chalicelib.local.fleet.environment import defaults, server_environment
+from chalicelib.local.fleet.environment import DEFAULTS, server_environment
 from chalicelib.local.fleet.launch import Launch, ProcessLaunch
 from chalicelib.local.fleet.sandbox import FULL, Cell, Walls
 from chalicelib.local.fleet.site import Containers, Site
@@ -79,7 +79,7 @@ class ServingLaunch:
 
     def start(self, cell: Cell) -> ContainerProcess:
         environment = {
-            **defaults(self.site.threads),
+            **DEFAULTS,
             **self.deployment.resources.environment,
             **server_environment(
                 self.deployment,

@@ -33,12 +33,11 @@ def replica_environment(
         "PYTHONUNBUFFERED": "1",
     }
     contract = server_environment(deployment, model=model, socket=socket, threads=threads, drain_s=drain_s)
-    return {**defaults(threads), **deployment.resources.environment, **gpu, **process, **contract}
+    return {**DEFAULTS, **deployment.resources.environment, **gpu, **process, **contract}
 
 
-def defaults(threads: int) -> dict[str, str]:
-    """Return what a deployment may wish otherwise."""
-    return {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "1"}
+# What a deployment may wish otherwise. How a model computes on its cores, the serving image decides.
+DEFAULTS: Mapping[str, str] = {"TF_CPP_MIN_LOG_LEVEL": "1"}
 
 
 def server_environment(

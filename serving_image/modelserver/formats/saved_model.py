@@ -71,7 +71,7 @@ def _serving_tags(graphs: list[set[str]]) -> set[str] | None:
 
 def _configure(tf: Any, settings: Settings) -> str:
     """Set threads and device before the first operation; TensorFlow refuses it later."""
-    tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
+    tf.config.threading.set_intra_op_parallelism_threads(settings.call_threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     gpus = [] if settings.device == "cpu" else tf.config.list_physical_devices("GPU")
     if settings.device == "cuda" and not gpus:

@@ -38,13 +38,13 @@ def load(folder: Path, settings: Settings, scratch: Path) -> Model:
     """Unpack, then serve TorchScript on arrays where the handler is base_handler, else through the handler."""
     path = folder / ARCHIVE
     archive = unpack(path if path.is_file() else next(folder.glob("*.mar")), scratch)
+    is_native = torchscript.claims(archive) and is_default(archive)
     # Torch reads it when it is imported, by us or by the handler; many handlers need no Torch at all.
-    set_openmp(settings.threads)
+    set_openmp(settings.call_threads if is_native else settings.threads)
     config = handler_config(archive.config)
     if config.without_effect:
         emit("config_without_effect", keys=config.without_effect, file=archive.model.get("configFile"))
     device = cuda_device(config, wanted=settings.device, count=_gpus)
-    is_native = torchscript.claims(archive) and is_default(archive)
     if is_native and not torchscript.brings_code(archive):
         return _native(archive, device, settings, config)
     # TorchServe's workers run in the model's folder and import from it.
