@@ -4,7 +4,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,11 +42,8 @@ def up(
 ) -> None:
     """Run the platform in the foreground; Ctrl-C drains and stops everything."""
     _check(store, cert, key_file, fleet)
-    from chalicelib.local.bounds_file import read_operator_file  # noqa: PLC0415 - pydantic
     from chalicelib.local.options import UpOptions  # noqa: PLC0415 - pydantic
-    from chalicelib.operator_settings import OperatorSettings  # noqa: PLC0415 - pydantic
 
-    said = read_operator_file(bounds) if bounds else OperatorSettings()
     options = UpOptions(
         home=context.obj.home,
         store=store if store in _STORES else "minio",
@@ -61,9 +58,7 @@ def up(
         min_requests=min_requests,
         keep_warm=_seconds(keep_warm),
         quiet_period=_seconds(quiet_period),
-        bounds=said.bounds,
-        limits=said.limits,
-        policy=said.policy,
+        **_operators(bounds),
         fleet=fleet,
         tensorflow_image=tensorflow_image or UpOptions.tensorflow_image,
         pytorch_image=pytorch_image or UpOptions.pytorch_image,
@@ -78,6 +73,15 @@ def _check(store: str, cert: Path | None, key_file: Path | None, fleet: str) -> 
         raise Ended(Status.USAGE, "--cert and --key go together: give both or none")
     if store not in _STORES and not store.startswith(("http://", "https://")):
         raise Ended(Status.USAGE, f"--store {store}: give minio, embedded or a URL")
+
+
+def _operators(path: Path | None) -> dict[str, Any]:
+    """Return what the operator's file says, as the platform takes it."""
+    from chalicelib.local.bounds_file import read_operator_file  # noqa: PLC0415 - pydantic
+    from chalicelib.operator_settings import OperatorSettings  # noqa: PLC0415 - pydantic
+
+    said = read_operator_file(path) if path else OperatorSettings()
+    return {"bounds": said.bounds, "limits": said.limits, "policy": said.policy}
 
 
 def _run(options: "UpOptions") -> None:
