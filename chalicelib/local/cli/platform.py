@@ -60,8 +60,7 @@ def up(
         quiet_period=_seconds(quiet_period),
         **_operators(bounds),
         fleet=fleet,
-        tensorflow_image=tensorflow_image or UpOptions.tensorflow_image,
-        pytorch_image=pytorch_image or UpOptions.pytorch_image,
+        **_named(tensorflow_image=tensorflow_image, pytorch_image=pytorch_image),
     )
     _run(options)
 
@@ -73,6 +72,11 @@ def _check(store: str, cert: Path | None, key_file: Path | None, fleet: str) -> 
         raise Ended(Status.USAGE, "--cert and --key go together: give both or none")
     if store not in _STORES and not store.startswith(("http://", "https://")):
         raise Ended(Status.USAGE, f"--store {store}: give minio, embedded or a URL")
+
+
+def _named(**images: str) -> dict[str, Any]:
+    """Return the images that were named; the others stay the platform's own."""
+    return {name: image for name, image in images.items() if image}
 
 
 def _operators(path: Path | None) -> dict[str, Any]:
