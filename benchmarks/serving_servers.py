@@ -1,7 +1,7 @@
 """Every server of the comparison: how it is started for a work, its contract, and how it was tuned.
 
-What each peer was given is the best of what was tried: see `says`. Each of its processes computes on one thread: with
-two on two cores, which the server and the load need too, every one of them was slower, the long forward ten times.
+What each peer was given is the best of what was tried: see `says`. Each of its processes computes on one thread: the
+bare forwards were slower with two on two cores, which the server and the load need too. Ours runs its defaults.
 """
 
 import json
