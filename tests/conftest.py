@@ -4,6 +4,7 @@ import gc
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -18,6 +19,8 @@ HERE = Path(__file__).parent
 # Frameworks and moto hold millions of objects for ever: to look through them every few thousand new ones is a tenth of
 # the time.
 gc.set_threshold(50_000, 20, 50)
+# What a shell runs in the background ignores Ctrl-C, and so would every program that is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 SCRIPTED = """\
 import sys
 import torch
