@@ -28,7 +28,7 @@ class Length:
     warm_up: float = 1.0
 
 
-FULL = Length(rounds=3, seconds=3, connections=CONNECTIONS)
+FULL = Length(rounds=3, seconds=2, connections=CONNECTIONS)
 QUICK = Length(rounds=1, seconds=2, connections=(8,))
 
 
