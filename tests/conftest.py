@@ -43,30 +43,27 @@ def _kept(request, name, recipe, build):
     return place
 
 
-@pytest.fixture(scope="session")
-def saved_models(request):
-    """A folder of SavedModels by the names that export_models.py gives them."""
-    script = HERE / "export_models.py"
+def _exported(request, name, script):
+    """Return the folder that a script of TensorFlow's fills."""
 
     def build(folder):
         env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
         done = subprocess.run([sys.executable, script, folder], env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-4000:]
 
-    return _kept(request, "saved_models", script.read_text() + version("tensorflow"), build)
+    return _kept(request, name, script.read_text() + version("tensorflow"), build)
+
+
+@pytest.fixture(scope="session")
+def saved_models(request):
+    """A folder of SavedModels by the names that export_models.py gives them."""
+    return _exported(request, "saved_models", HERE / "export_models.py")
 
 
 @pytest.fixture(scope="session")
 def signatures_model(request):
     """One SavedModel with the signatures of export_signatures.py."""
-    script = HERE / "export_signatures.py"
-
-    def build(folder):
-        env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        done = subprocess.run([sys.executable, script, folder], env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-4000:]
-
-    return _kept(request, "signatures", script.read_text() + version("tensorflow"), build)
+    return _exported(request, "signatures", HERE / "export_signatures.py")
 
 
 @pytest.fixture(scope="session")

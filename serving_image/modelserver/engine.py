@@ -224,7 +224,7 @@ class Engine:
         """After a call on the loop: let others have their turn before the next."""
         if self._queue:
             self._be_due()
-        elif self._retired is not None:
+        else:
             self._end_if_retired()
 
     def _called(self, batch: Sequence[Job]) -> tuple[Sequence[Outcome], float]:

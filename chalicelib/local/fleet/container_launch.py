@@ -51,7 +51,7 @@ def _custom(site: Site, deployment: Deployment, model: Path, is_wanted: Callable
     hold(container, site.containers.bounds)
     _must_fit(container, deployment, site.containers)
     image = site.containers.engine.resolve(container.image, is_wanted)
-    return CustomLaunch(site, site.containers, deployment, image, container)
+    return CustomLaunch(site.containers, deployment, image, container)
 
 
 def _must_fit(container: Container, deployment: Deployment, containers: Containers) -> None:
@@ -97,7 +97,6 @@ class ServingLaunch:
 class CustomLaunch:
     """Starts a container of somebody else's, and the front before it."""
 
-    site: Site
     containers: Containers
     deployment: Deployment
     image: str

@@ -97,4 +97,8 @@ def encode_npy(prediction: Prediction) -> Answer:
         raise RequestError(
             406, "not_acceptable", f"the answer has several arrays ({names}); accept {JSON}", where="accept"
         )
-    return Answer(Encoded(npy.write(prediction.values), nonfinite_in(prediction.values)), NPY)
+    return npy_answer(prediction.values)
+
+
+def npy_answer(values: Any) -> Answer:
+    return Answer(Encoded(npy.write(values), nonfinite_in(values)), NPY)

@@ -4,11 +4,10 @@ import io
 import sys
 from typing import Any
 
-from modelserver import npy
-from modelserver.codec import Encoded, encode, nonfinite_in
+from modelserver.codec import Encoded, encode
 from modelserver.contracts import Answer, Call, instances
 from modelserver.formats import Model
-from modelserver.media import NPY, is_json, refuse_encoding
+from modelserver.media import NPY, OCTETS, is_json, refuse_encoding
 from modelserver.messages import JSON, Request
 from modelserver.rows import Prediction, listed
 
@@ -28,9 +27,9 @@ def encode_row(prediction: Prediction) -> Answer:
     value = listed(prediction.values)[0]
     kind = prediction.headers.get("content-type")
     if isinstance(value, bytes | bytearray):
-        return Answer(Encoded(bytes(value)), kind or "application/octet-stream")
+        return Answer(Encoded(bytes(value)), kind or OCTETS)
     if is_tensor(value):
-        return Answer(Encoded(saved(value)), kind or "application/octet-stream")
+        return Answer(Encoded(saved(value)), kind or OCTETS)
     if isinstance(value, str):
         return Answer(Encoded(value.encode()), kind or "text/plain; charset=utf-8")
     return Answer(encode(value), kind or JSON)
@@ -50,5 +49,4 @@ def saved(tensor: Any) -> bytes:
 
 
 def encode_npy_row(prediction: Prediction) -> Answer:
-    value = listed(prediction.values)[0]
-    return Answer(Encoded(npy.write(value), nonfinite_in(value)), NPY)
+    return instances.npy_answer(listed(prediction.values)[0])
