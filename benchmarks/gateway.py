@@ -8,7 +8,6 @@ what is compared was measured within seconds.
 
 import argparse
 import io
-import json
 import subprocess
 import sys
 import tempfile
@@ -26,10 +25,9 @@ from benchmarks import serving_peers  # noqa: E402
 from benchmarks.gateway_load import Seen, Target, load, middle  # noqa: E402
 from benchmarks.serving_servers import Place, archive  # noqa: E402
 from benchmarks.serving_work import WORKS, Work, body, samples  # noqa: E402
-from benchmarks.validation import machine, quiet_load  # noqa: E402
+from benchmarks.validation import keep, machine, quiet_load  # noqa: E402
 from tests.platform_world import platform  # noqa: E402
 
-RESULTS = ROOT / "benchmarks" / "results"
 DIRECT, GATEWAY, PROXY = "direct", "gateway", "proxy"
 MOST_ADDED_MS, MOST_ADDED_SHARE, LEAST_TIMES_PROXY = 0.4, 0.25, 3.0
 STICKY = "user-17"  # every caller has one: the split hashes it
@@ -227,9 +225,7 @@ def main() -> None:
     seen = measure(QUICK if quick else FULL)
     result = {"machine": machine(), "quick": quick, "peers": peers(), **seen, "goals": goals(seen["cells"])}
     if not quick:
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        (RESULTS / "gateway.json").write_text(json.dumps(result, indent=2) + "\n")
-        (RESULTS / "gateway.md").write_text(as_markdown(result))
+        keep("gateway", result, as_markdown(result))
     print(as_markdown(result))
 
 

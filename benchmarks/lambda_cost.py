@@ -23,7 +23,7 @@ from moto import mock_aws
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "serving_image")]
 
-from benchmarks.validation import machine, quiet_load  # noqa: E402
+from benchmarks.validation import keep, machine, quiet_load  # noqa: E402
 from benchmarks.validation_artifacts import GB, MB, Made, archive, big_saved_model  # noqa: E402
 from benchmarks.validation_store import PREFIX, stored  # noqa: E402
 from chalicelib.domain.errors import NotFound  # noqa: E402
@@ -46,7 +46,6 @@ from tests.aws.package_world import (  # noqa: E402
 from tests.aws.stack import CREDENTIALS, REGION  # noqa: E402
 from tools.runtime_python import find_python  # noqa: E402
 
-RESULTS = ROOT / "benchmarks" / "results"
 ROUNDS = 31
 # The most that an import with its clients may cost, in imports of boto3.
 MOST = {"ApiFunction": 2.5, "ValidateFunction": 2.5, "AdvanceFunction": 3.0}
@@ -235,9 +234,7 @@ def main() -> None:
     options.add_argument("--gb", type=float, default=10, help="size of the artifacts that memory is measured at")
     seen = measure(options.parse_args().gb)
     result = {"machine": machine(), **seen, "goals": goals(seen)}
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "lambda.json").write_text(json.dumps(result, indent=2) + "\n")
-    (RESULTS / "lambda.md").write_text(as_markdown(result))
+    keep("lambda", result, as_markdown(result))
     print(as_markdown(result))
 
 

@@ -6,7 +6,6 @@ servers run at once, take turns round by round, and are frozen while it isn't th
 """
 
 import argparse
-import json
 import shutil
 import signal
 import sys
@@ -27,9 +26,8 @@ from benchmarks.serving_peers import FOLDER, NoPeers, install  # noqa: E402
 from benchmarks.serving_report import as_markdown, goals  # noqa: E402
 from benchmarks.serving_run import FULL, QUICK, Length, compare, in_process  # noqa: E402
 from benchmarks.serving_work import WORKS, Work  # noqa: E402
-from benchmarks.validation import machine, quiet_load  # noqa: E402
+from benchmarks.validation import RESULTS, keep, machine, quiet_load  # noqa: E402
 
-RESULTS = ROOT / "benchmarks" / "results"
 NAMED = ("torch", "tensorflow", "torchserve", "fastapi", "uvicorn", "litserve", "mlserver")
 EVERY = (servers.OURS, *servers.PEERS, servers.ECHO, *servers.HANDLERS, *servers.SAVED_MODELS)
 # Where numbers come as JSON, a handler that takes lists is shown beside one that takes arrays.
@@ -117,15 +115,10 @@ def main() -> None:
     found |= {"roles": {s.name: s.role for s in EVERY}, **measure(works, length)}
     result = {**found, "goals": goals(found)}
     print(as_markdown(result))
-    keep(result, is_whole=not asked.quick and len(works) == len(WORKS))
-
-
-def keep(result: dict[str, Any], *, is_whole: bool) -> None:
-    """A look must not replace the figures of a whole run."""
+    # A look must not replace the figures of a whole run.
+    is_whole = not asked.quick and len(works) == len(WORKS)
     folder = RESULTS if is_whole else Path(tempfile.mkdtemp(prefix="modeldrop-serving-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "serving.json").write_text(json.dumps(result, indent=2) + "\n")
-    (folder / "serving.md").write_text(as_markdown(result))
+    keep("serving", result, as_markdown(result), folder)
     print(f"written to {folder}")
 
 

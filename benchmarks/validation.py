@@ -203,6 +203,13 @@ def machine() -> dict[str, Any]:
     return {"cpu": cpu, "cores": cores, "python": platform.python_version(), "zlib": zlib.ZLIB_RUNTIME_VERSION}
 
 
+def keep(name: str, result: Mapping[str, Any], page: str, folder: Path = RESULTS) -> None:
+    """Write a benchmark's figures and its page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    (folder / f"{name}.md").write_text(page)
+
+
 def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines()
 
@@ -244,9 +251,7 @@ def main() -> None:
         return
     seen = measure_all(5 * GB if chosen.full else GB)
     result = {"machine": machine(), "full": chosen.full, **seen, "goals": goals(seen)}
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "validation.json").write_text(json.dumps(result, indent=2) + "\n")
-    (RESULTS / "validation.md").write_text(as_markdown(result))
+    keep("validation", result, as_markdown(result))
     print(as_markdown(result))
 
 
