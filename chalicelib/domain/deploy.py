@@ -1,181 +1,25 @@
-"""`deploy.yaml`: what a drop wishes, held within what the operator allows.
+"""What a version gets: what its drop wishes, held within what the operator allows.
 
 A drop carries wishes, not authority. `wishes_from` reads parsed YAML strictly, `settle` holds the wishes within the
 operator's bounds and lays them over the platform's defaults, `may_deploy` guards an endpoint's owner. Each refusal is
 a Rejected that names the field, what was wrong and what is allowed. docs/deploy-yaml.md is the reference.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from itertools import pairwise
-from typing import Annotated, Any, Self, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel
 
 from chalicelib.domain.deployment import Resources
 from chalicelib.domain.errors import Rejected
-from chalicelib.domain.refs import NAME_RULE, VersionRef, is_legal
-from chalicelib.domain.rollout import OnInconclusive, Plan, Thresholds
-from chalicelib.domain.split import WHOLE
+from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.rollout import Plan, Thresholds
+from chalicelib.domain.wishes import ThresholdWishes, Wishes
 
-# --- what a drop may say -----------------------------------------------------------------------------------------
-_DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
-_DURATION_RULE = "seconds as a number, or a duration such as 90s, 5m or 1h30m"
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_INSTANCE_TYPE = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
-_MOST_STEPS = 20
-_LONGEST_VALUE = 4096
-
-
-def _duration(value: object) -> timedelta:
-    if isinstance(value, timedelta):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
-        return _seconds(value)
-    if isinstance(value, str) and (found := _DURATION.fullmatch(value)):
-        hours, minutes, seconds = (float(part or 0) for part in found.groups())
-        return _seconds(hours * 3600 + minutes * 60 + seconds)
-    raise ValueError(f"must be {_DURATION_RULE}")
-
-
-def _seconds(seconds: float) -> timedelta:
-    try:
-        return timedelta(seconds=seconds)
-    except OverflowError as error:
-        raise ValueError("is longer than any rollout") from error
-
-
-def _endpoint(name: object) -> object:
-    if not (isinstance(name, str) and is_legal(name)):
-        raise ValueError(f"must be a name: {NAME_RULE}")
-    return name
-
-
-def _instance_type(name: object) -> object:
-    if not (isinstance(name, str) and _INSTANCE_TYPE.fullmatch(name)):
-        raise ValueError("must be an instance type, such as ml.g5.xlarge")
-    return name
-
-
-def _steps(steps: object) -> tuple[int, ...]:
-    whole = isinstance(steps, list | tuple) and all(type(step) is int for step in steps)
-    if not whole or not isinstance(steps, list | tuple):
-        raise ValueError("must be a list of whole percents, such as [5, 25, 50, 100]")
-    growing = all(a < b for a, b in pairwise(steps))
-    if not (2 <= len(steps) <= _MOST_STEPS and growing and steps[0] >= 1 and steps[-1] == WHOLE):  # noqa: PLR2004
-        raise ValueError(f"must grow from at least 1 to {WHOLE}, with 2 to {_MOST_STEPS} steps: the last is promotion")
-    return tuple(steps)
-
-
-def _environment(variables: object) -> object:
-    if not isinstance(variables, Mapping):
-        raise ValueError("must map names to values")  # noqa: TRY004 - pydantic reads ValueErrors only
-    for name, value in variables.items():
-        if not (isinstance(name, str) and _VARIABLE.fullmatch(name)):
-            raise ValueError(f"{str(name)[:80]!r} is no name of a variable: letters, digits and _, at most 128")
-        if not isinstance(value, str):
-            message = f"the value of {name} must be text: write it in quotes, as in {name}: '{value}'"
-            raise ValueError(message)  # noqa: TRY004 - as above
-        if len(value) > _LONGEST_VALUE or "\0" in value:
-            raise ValueError(f"the value of {name} must be at most {_LONGEST_VALUE} characters without a zero byte")
-    return dict(variables)
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Environment = Annotated[Mapping[str, str], BeforeValidator(_environment)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
 T = TypeVar("T", Plan, Thresholds, Resources)
-
-
-class _Strict(BaseModel):
-    # Built when a wish is first read: every function imports this, few read one.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
-
-
-class ThresholdWishes(_Strict):
-    """When a canary is worse than stable; see `rollout.Thresholds`."""
-
-    min_requests: Positive | None = None
-    max_error_share: Share | None = None
-    max_rejected_share: Share | None = None
-    max_nonfinite_share: Share | None = None
-    max_latency_ratio: Annotated[float, Field(ge=1)] | None = None
-    latency_slack_ms: Annotated[float, Field(ge=0)] | None = None
-
-
-class Wishes(_Strict):
-    """The content of a `deploy.yaml`; what isn't said is None. Also how an operator says the platform's defaults."""
-
-    endpoint: Annotated[str, BeforeValidator(_endpoint)] | None = None
-    steps: Annotated[tuple[int, ...], BeforeValidator(_steps)] | None = None
-    step_time: Duration | None = None
-    max_extensions: Annotated[int, Field(ge=0)] | None = None
-    on_inconclusive: Annotated[OnInconclusive, Field(strict=False)] | None = None
-    start_timeout: Duration | None = None
-    keep_warm: Duration | None = None
-    thresholds: ThresholdWishes = Field(default_factory=ThresholdWishes)
-    replicas: Positive | None = None
-    min: Positive | None = None
-    max: Positive | None = None
-    memory_mb: Positive | None = None
-    instance_type: Annotated[str, BeforeValidator(_instance_type)] | None = None
-    environment: Environment | None = None
-
-    @model_validator(mode="after")
-    def _one_count(self) -> Self:
-        if self.replicas is not None and (self.min is not None or self.max is not None):
-            raise ValueError("replicas: say either replicas, or min and max, not both")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min: must be at most max, which is {self.max}")
-        return self
-
-    def count(self, otherwise: int) -> int:
-        """Return how many replicas are wished to begin with."""
-        return self.replicas or self.min or (min(otherwise, self.max) if self.max else otherwise)
-
-    def most(self, count: int, otherwise: int) -> int:
-        """Return how many replicas it may scale to, from `count`; 0 when it doesn't scale."""
-        most = 0 if self.replicas else self.max or otherwise
-        return most if most > count else 0
-
-
-def wishes_from(mapping: Mapping[str, Any]) -> Wishes:
-    """Read the parsed YAML of a `deploy.yaml`; raises Rejected with every wrong field at once."""
-    try:
-        return Wishes.model_validate(dict(mapping))
-    except ValidationError as error:
-        wrong = "; ".join(_in_words(each) for each in error.errors(include_url=False))
-        raise Rejected(f"deploy.yaml: {wrong}", code="bad_deploy_yaml") from error
-
-
-def _in_words(error: ErrorDetails) -> str:
-    """Return one error as a sentence: the field's path, what was wrong, what is allowed."""
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"{where} is unknown; {_nearest(error)}"
-    if error["type"] == "model_type":
-        return f"{where}: must map names to values, as in {where}: {{min_requests: 50}}"
-    said = error["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    if not where:
-        return said
-    given = "" if isinstance(error["input"], Mapping) else f", not {str(error['input'])[:80]!r}"
-    return f"{where}: {said}{given}"
-
-
-def _nearest(error: ErrorDetails) -> str:
-    *parents, key = error["loc"]
-    legal = list((ThresholdWishes if "thresholds" in parents else Wishes).model_fields)
-    if near := get_close_matches(str(key), legal, n=1):
-        return f"do you mean {'.'.join([*map(str, parents), near[0]])}?"
-    if not parents and key in ThresholdWishes.model_fields:
-        return f"do you mean thresholds.{key}?"
-    return f"allowed are {', '.join(legal)}"
 
 
 # --- what the operator allows ------------------------------------------------------------------------------------

@@ -3,10 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.domain.deploy import Settled, settle, wishes_from
+from chalicelib.domain.deploy import Settled, settle
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.strict_yaml import parse
+from chalicelib.domain.wishes import wishes_from
 from chalicelib.domain.yaml_limits import BadYaml
 from chalicelib.pipeline.ports import Ports
 

@@ -4,11 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from chalicelib.domain.deploy import Bounds, Settled, Wishes, may_deploy, settle, wishes_from
+from chalicelib.domain.deploy import Bounds, Settled, may_deploy, settle
 from chalicelib.domain.deployment import Resources
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import OnInconclusive, Plan, Thresholds
+from chalicelib.domain.wishes import Wishes, wishes_from
 
 REF = VersionRef("digits", "v2")
 NO_DEFAULTS = Wishes()

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import yaml
 
-from chalicelib.domain.deploy import Bounds, ThresholdWishes, Wishes, settle, wishes_from
+from chalicelib.domain.deploy import Bounds, settle
 from chalicelib.domain.deployment import Resources
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Plan, Thresholds
+from chalicelib.domain.wishes import ThresholdWishes, Wishes, wishes_from
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "deploy-yaml.md").read_text()
 ROWS = dict(re.findall(r"^\| `(\w+)` \| `?([^|`]+)`? \|", REFERENCE, re.MULTILINE))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.domain.deploy import Wishes, wishes_from
 from chalicelib.domain.errors import Rejected
+from chalicelib.domain.wishes import Wishes, wishes_from
 
 
 def refusal(mapping) -> str:

@@ -19,10 +19,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from chalicelib.domain.deploy import Environment
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.findings import Finding
 from chalicelib.domain.strict_yaml import parse
+from chalicelib.domain.wishes import Environment
 from chalicelib.domain.yaml_limits import BadYaml
 
 FILE = "container.yaml"
