@@ -1,11 +1,18 @@
-"""Every kind of transition, told by the verbs themselves: what the samples of published events are held against."""
+"""Every kind of transition, told by the verbs themselves: what the samples of published events are held against.
+
+`python -m tests.events_story` writes the samples anew, each with what the verbs tell now.
+"""
+
+import json
+from pathlib import Path
+from uuid import NAMESPACE_URL, uuid5
 
 from chalicelib.domain.deployment import FleetState, Running
 from chalicelib.domain.rollout import Rollout
 from chalicelib.pipeline import manage
 from chalicelib.pipeline.advance import advance
 from chalicelib.pipeline.re_sync import re_sync
-from chalicelib.pipeline.records import Records
+from chalicelib.pipeline.records import Records, to_json
 from chalicelib.pipeline.sweep import sweep
 from chalicelib.pipeline.tend import tend
 from tests.fakes import FakeBucket
@@ -13,6 +20,7 @@ from tests.fakes_artifacts import small_mar
 from tests.fakes_pipeline import FakeClock, fake_ports, settle, traffic
 
 DIGITS = "digits"
+SAMPLES = Path(__file__).parents[1] / "events"
 
 
 class Story:
@@ -121,3 +129,29 @@ class Story:
 
     def _count(self, canary, stable, **faults):
         self.ports.metrics.seen = {canary: traffic(400, **faults), stable: traffic(4000)}
+
+
+def sample(transition):
+    """Return a transition as a rule's target gets it."""
+    told = to_json(transition)
+    return {
+        "version": "0",
+        "id": str(uuid5(NAMESPACE_URL, transition.id)),
+        "detail-type": transition.kind,
+        "source": "modeldrop",
+        "account": "111122223333",
+        "time": told["at"],
+        "region": "eu-central-1",
+        "resources": [],
+        "detail": told,
+    }
+
+
+def write_samples():
+    for kind, transition in Story().told().items():
+        name = kind.replace(".", "-").replace("_", "-")
+        (SAMPLES / f"bus-{name}.json").write_text(json.dumps(sample(transition), indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_samples()

@@ -13,6 +13,7 @@ from chalicelib.pipeline.register import register
 from chalicelib.pipeline.sealing import StreamingSealer
 from chalicelib.pipeline.validate import look
 from chalicelib.pipeline.wakeups import REGISTER
+from tests.event_check import check_event
 from tests.fakes import FakeBucket
 from tests.fakes_registry import FakeRegistry
 
@@ -93,7 +94,7 @@ def fake_ports(**changes) -> Ports:
     given = {
         "drop": FakeBucket(),
         "store": FakeBucket(),
-        "registry": FakeRegistry(),
+        "registry": FakeRegistry(check=check_event),
         "fleet": FakeFleet(),
         "metrics": FakeMetrics(),
         "timers": FakeTimers(),

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from chalicelib.domain.errors import Conflict
@@ -11,7 +11,10 @@ from chalicelib.pipeline.ports import Doc, Write
 
 
 class FakeRegistry:
-    def __init__(self) -> None:
+    """`check` is given every transition before it is kept."""
+
+    def __init__(self, check: Callable[[Transition], None] = lambda _: None) -> None:
+        self._check = check
         self._lock = threading.Lock()
         self._docs: dict[tuple[str, str], tuple[int, str]] = {}  # bodies as text, so nobody shares a dict with us
         self._transitions: dict[str, Transition] = {}
@@ -28,6 +31,8 @@ class FakeRegistry:
         return [_doc(kind, id_, found) for (k, id_), found in docs if k == kind and id_.startswith(prefix)]
 
     def commit(self, writes: Sequence[Write], transitions: Sequence[Transition] = ()) -> None:
+        for transition in transitions:
+            self._check(transition)
         with self._lock:
             docs = dict(self._docs)
             for write in writes:

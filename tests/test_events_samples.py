@@ -14,6 +14,7 @@ from chalicelib.domain.transition import Transition
 from chalicelib.events import RE_SYNC, FleetChanged, parse_body, parse_event, parse_message
 from chalicelib.pipeline.records import Records, to_json
 from tests.api_caller import Caller
+from tests.event_check import check_document
 from tests.events_story import Story
 
 ROOT = Path(__file__).parent.parent
@@ -158,6 +159,11 @@ def test_a_published_event_is_a_transition_as_the_verbs_tell_it(told, name):
     assert to_json(sample) == event["detail"]
     assert (event["source"], event["detail-type"]) == ("modeldrop", sample.kind)
     assert shape(event["detail"]) == shape(to_json(told[sample.kind]))
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_a_published_event_is_as_the_schema_says(name):
+    check_document(SAMPLES[name]["detail"])
 
 
 def test_every_kind_that_is_told_has_a_sample(told):

@@ -123,6 +123,7 @@ def transition_body(transition: Transition) -> dict[str, Any]:
         "message": transition.message,
         "rollout": transition.rollout,
         "data": dict(transition.data),
+        "schema_version": transition.schema_version,
     }
 
 

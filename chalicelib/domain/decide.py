@@ -41,6 +41,12 @@ def decide(rollout: Rollout, seen: Observation, now: datetime) -> Action:
             return Hold(f"the rollout has ended: {rollout.phase}")
 
 
+def verdict_on(rollout: Rollout, seen: Observation) -> Judgement:
+    """Return the verdict on the present step; an endpoint's first version is judged by itself."""
+    stable = seen.stable_traffic if rollout.stable else None
+    return judge(seen.canary_traffic, stable, rollout.plan.thresholds)
+
+
 # --- before any traffic ------------------------------------------------------------------------------------------
 def _starting(rollout: Rollout, seen: Observation, now: datetime) -> Action:
     if rollout.wish == "abort":
@@ -90,7 +96,7 @@ def _first_traffic(rollout: Rollout, seen: Observation) -> Action:
 
 # --- with traffic ------------------------------------------------------------------------------------------------
 def _stepping(rollout: Rollout, seen: Observation, now: datetime) -> Action:
-    verdict = judge(seen.canary_traffic, seen.stable_traffic, rollout.plan.thresholds)
+    verdict = verdict_on(rollout, seen)
     return (
         _promote_wish(rollout, seen)
         or _stable_gone(seen)

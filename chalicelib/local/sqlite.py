@@ -19,14 +19,17 @@ CREATE TABLE IF NOT EXISTS docs (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS transitions (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, subject TEXT NOT NULL,
-    rollout TEXT NOT NULL, at TEXT NOT NULL, message TEXT NOT NULL, data TEXT NOT NULL, sent INTEGER NOT NULL DEFAULT 0
+    rollout TEXT NOT NULL, at TEXT NOT NULL, message TEXT NOT NULL, data TEXT NOT NULL, sent INTEGER NOT NULL DEFAULT 0,
+    schema_version TEXT NOT NULL DEFAULT '1.0'
 );
 CREATE INDEX IF NOT EXISTS transitions_subject ON transitions (subject, seq);
 CREATE INDEX IF NOT EXISTS transitions_rollout ON transitions (rollout, seq);
 CREATE INDEX IF NOT EXISTS transitions_unsent ON transitions (seq) WHERE sent = 0;
 """
+# What a table that an older build made lacks.
+_SINCE = {"schema_version": "ALTER TABLE transitions ADD COLUMN schema_version TEXT NOT NULL DEFAULT '1.0'"}
 _Rows = list[tuple[Any, ...]]
-_FIELDS = "id, kind, subject, at, message, rollout, data"
+_FIELDS = "id, kind, subject, at, message, rollout, data, schema_version"
 
 
 class SqliteRegistry:
@@ -39,6 +42,7 @@ class SqliteRegistry:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.executescript(_SCHEMA)
+        _add_columns(self._db)
         path.chmod(0o600)
 
     def close(self) -> None:
@@ -59,11 +63,8 @@ class SqliteRegistry:
             for write in writes:
                 _apply(db, write)
             db.executemany(
-                f"INSERT OR IGNORE INTO transitions ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constant
-                [
-                    (t.id, t.kind, t.subject, t.at.isoformat(), t.message, t.rollout, json.dumps(t.data))
-                    for t in transitions
-                ],
+                f"INSERT OR IGNORE INTO transitions ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constant
+                map(_row, transitions),
             )
         self.on_commit(writes)
 
@@ -110,13 +111,24 @@ def _apply(db: sqlite3.Connection, write: Write) -> None:
         raise Conflict(f"{write.kind} {write.id} is no longer at revision {write.expected}")
 
 
+def _add_columns(db: sqlite3.Connection) -> None:
+    there = {name for _, name, *_ in db.execute("PRAGMA table_info(transitions)")}
+    for name, statement in _SINCE.items():
+        if name not in there:
+            db.execute(statement)
+
+
 def _doc(row: tuple[Any, ...]) -> Doc:
     kind, id_, revision, body = row
     return Doc(kind, id_, revision, json.loads(body))
 
 
+def _row(t: Transition) -> tuple[str, ...]:
+    return t.id, t.kind, t.subject, t.at.isoformat(), t.message, t.rollout, json.dumps(t.data), t.schema_version
+
+
 def _transition(row: tuple[Any, ...]) -> Transition:
-    id_, kind, subject, at, message, rollout, data = row
+    id_, kind, subject, at, message, rollout, data, schema_version = row
     return Transition(
         id=id_,
         kind=kind,
@@ -125,4 +137,5 @@ def _transition(row: tuple[Any, ...]) -> Transition:
         message=message,
         rollout=rollout,
         data=json.loads(data),
+        schema_version=schema_version,
     )

@@ -4,10 +4,11 @@ Act and record are one conditional write wherever the action is a change of ours
 record), so a crash between them can't happen; asking the fleet twice starts nothing twice.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from chalicelib.domain.decide import decide
+from chalicelib.domain.decide import decide, verdict_on
 from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.moves import ended, promoted, shifted
@@ -27,7 +28,7 @@ from chalicelib.domain.rollout import (
 )
 from chalicelib.domain.traffic import Traffic
 from chalicelib.pipeline.ports import Capacity, Ports, Write
-from chalicelib.pipeline.records import Records, Stored
+from chalicelib.pipeline.records import Records, Stored, to_json
 from chalicelib.pipeline.transitions import of_rollout
 from chalicelib.pipeline.wakeups import wake_catalogue, wake_endpoint
 
@@ -41,7 +42,7 @@ def advance(name: str, ports: Ports) -> Action | None:
         return None
     seen = observe(endpoint.value, rollout.value, ports)
     action = decide(rollout.value, seen, ports.clock())
-    _act(action, endpoint, rollout, ports)
+    _act(action, _Gathered(endpoint, rollout, seen), ports)
     if isinstance(action, Promote | RollBack | Fail):
         wake_catalogue(rollout.value.ref, ports)
     wake_endpoint(name, ports, after=ports.pace)
@@ -60,57 +61,65 @@ def observe(endpoint: Endpoint, rollout: Rollout, ports: Ports) -> Observation:
     )
 
 
-def _act(action: Action, endpoint: Stored[Endpoint], rollout: Stored[Rollout], ports: Ports) -> None:
+@dataclass(frozen=True)
+class _Gathered:
+    """What an action was decided by."""
+
+    endpoint: Stored[Endpoint]
+    rollout: Stored[Rollout]
+    seen: Observation
+
+    @property
+    def judgement(self) -> Mapping[str, Any]:
+        """Return what an event says of the verdict: nothing before there was one."""
+        rollout = self.rollout.value
+        return {"judgement": to_json(verdict_on(rollout, self.seen))} if rollout.phase is Phase.STEPPING else {}
+
+
+def _act(action: Action, at: _Gathered, ports: Ports) -> None:
     now = ports.clock()
+    endpoint, rollout = at.endpoint.value, at.rollout.value
     match action:
         case Start(_, at_least):
-            _start(Capacity(at_least, may_scale_in=False), endpoint, rollout, ports)
+            _start(Capacity(at_least, may_scale_in=False), at, ports)
         case Restart():
-            ports.fleet.stop(rollout.value.canary.id)
-            ports.registry.commit([rollout.to(retry=False).write])
+            ports.fleet.stop(rollout.canary.id)
+            ports.registry.commit([at.rollout.to(retry=False).write])
         case Hold():
             pass
         case Extend(reason):
-            longer = replace(rollout.value, extensions=rollout.value.extensions + 1, reason=reason)
-            _commit(endpoint, rollout, (endpoint.value, longer), "rollout.extended", ports)
+            longer = replace(rollout, extensions=rollout.extensions + 1, reason=reason)
+            _commit(at, (endpoint, longer), "rollout.extended", ports)
         case Shift(step, reason):
-            _commit(
-                endpoint, rollout, shifted(endpoint.value, rollout.value, step, reason, now), "rollout.shifted", ports
-            )
+            _commit(at, shifted(endpoint, rollout, step, reason, now), "rollout.shifted", ports)
         case Promote(reason):
-            _commit(endpoint, rollout, promoted(endpoint.value, rollout.value, reason, now), "rollout.promoted", ports)
+            _commit(at, promoted(endpoint, rollout, reason, now), "rollout.promoted", ports)
         case RollBack(reason, phase):
-            after = ended(endpoint.value, rollout.value, phase, reason, now)
-            _commit(endpoint, rollout, after, f"rollout.{phase}", ports)
+            _commit(at, ended(endpoint, rollout, phase, reason, now), f"rollout.{phase}", ports)
         case Fail(reason, unservable):
-            after = ended(endpoint.value, rollout.value, Phase.FAILED, reason, now)
-            marked = [_unservable(rollout.value, reason, ports)] if unservable else []
-            _commit(endpoint, rollout, after, "rollout.failed", ports, marked)
+            after = ended(endpoint, rollout, Phase.FAILED, reason, now)
+            _commit(at, after, "rollout.failed", ports, [_unservable(rollout, reason, ports)] if unservable else [])
 
 
-def _start(capacity: Capacity, endpoint: Stored[Endpoint], rollout: Stored[Rollout], ports: Ports) -> None:
+def _start(capacity: Capacity, at: _Gathered, ports: Ports) -> None:
     """Ask the fleet for the canary; what it refuses for good (a bound, a quota) ends a rollout that has no traffic."""
     try:
-        ports.fleet.ensure(rollout.value.canary, capacity)
+        ports.fleet.ensure(at.rollout.value.canary, capacity)
     except Rejected as error:
-        if rollout.value.phase is not Phase.STARTING:
+        if at.rollout.value.phase is not Phase.STARTING:
             raise
-        after = ended(endpoint.value, rollout.value, Phase.FAILED, str(error), ports.clock())
-        _commit(endpoint, rollout, after, "rollout.failed", ports)
+        after = ended(at.endpoint.value, at.rollout.value, Phase.FAILED, str(error), ports.clock())
+        _commit(at, after, "rollout.failed", ports)
 
 
-def _commit(  # noqa: PLR0917 - the two records, what they become, and what to tell
-    endpoint: Stored[Endpoint],
-    rollout: Stored[Rollout],
-    after: tuple[Endpoint, Rollout],
-    kind: str,
-    ports: Ports,
-    also: Sequence[Write] = (),
+def _commit(
+    at: _Gathered, after: tuple[Endpoint, Rollout], kind: str, ports: Ports, also: Sequence[Write] = ()
 ) -> None:
     """Write both records, and tell the transition, all or nothing; raises Conflict."""
     served, rolled = after
-    told = of_rollout(kind, rolled, rolled.reason, at=ports.clock(), split=dict(served.split.weights))
-    writes = [replace(endpoint, value=served).write, replace(rollout, value=rolled).write, *also]
+    split = dict(served.split.weights)
+    told = of_rollout(kind, rolled, rolled.reason, at=ports.clock(), split=split, **at.judgement)
+    writes = [replace(at.endpoint, value=served).write, replace(at.rollout, value=rolled).write, *also]
     ports.registry.commit(writes, [told])
 
 

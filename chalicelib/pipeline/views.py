@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from chalicelib.domain.decide import verdict_on
 from chalicelib.domain.deployment import Deployment, Endpoint
 from chalicelib.domain.errors import NotFound
-from chalicelib.domain.judge import judge
 from chalicelib.domain.refs import VersionRef, has_legal_ids
 from chalicelib.domain.report_text import as_json
 from chalicelib.domain.rollout import Rollout
@@ -133,9 +133,8 @@ def _summary(value: Rollout) -> View:
 
 def _live(endpoint_value: Endpoint, value: Rollout, ports: Ports) -> View:
     seen = observe(endpoint_value, value, ports)
-    verdict = judge(seen.canary_traffic, seen.stable_traffic if value.stable else None, value.plan.thresholds)
     traffic = {"canary": _traffic(seen.canary_traffic), "stable": _traffic(seen.stable_traffic)}
-    return {**_summary(value), "judgement": to_json(verdict), "traffic": traffic}
+    return {**_summary(value), "judgement": to_json(verdict_on(value, seen)), "traffic": traffic}
 
 
 def _traffic(seen: Traffic) -> View:

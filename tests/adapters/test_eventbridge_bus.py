@@ -19,7 +19,8 @@ from tests.eventbridge_world import BUS, BusWorld
 from tests.fakes_pipeline import fake_ports
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-ONE = Transition("00", "rollout.shifted", "digits", NOW, "5 % → 25 %", "r-1", {"version": "digits/v2"})
+DATA = {"endpoint": "digits", "version": "digits/v2", "split": {"v1": 75, "v2": 25}}
+ONE = Transition("00", "rollout.shifted", "digits", NOW, "5 % → 25 %", "r-1", DATA)
 
 
 def numbered(count, **changes):

@@ -23,6 +23,7 @@ from chalicelib.pipeline.sweep import sweep
 from chalicelib.pipeline.tend import tend
 from chalicelib.pipeline.validate import look
 from chalicelib.pipeline.wakeups import LOOK, REGISTER
+from tests.event_check import check_event
 from tests.fakes import FakeBucket
 from tests.fakes_artifacts import small_mar
 from tests.fakes_pipeline import FakeBus, FakeClock, FakeFleet, FakeMetrics, fake_ports, traffic
@@ -81,7 +82,7 @@ class World:
     """What outlives a crash, and traffic that is good for v2 and bad for v3."""
 
     clock: FakeClock = field(default_factory=FakeClock)
-    registry: FakeRegistry = field(default_factory=FakeRegistry)
+    registry: FakeRegistry = field(default_factory=lambda: FakeRegistry(check=check_event))
     bus: FakeBus = field(default_factory=FakeBus)
     metrics: FakeMetrics = field(default_factory=FakeMetrics)
 

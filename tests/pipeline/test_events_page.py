@@ -1,12 +1,18 @@
-"""The page on events names every kind that the code tells, and none that it doesn't."""
+"""The page on events names every kind that the code tells with the fields of its data, and none that it doesn't."""
 
+import json
 import re
 from pathlib import Path
 
+import pytest
+
+from chalicelib.domain.event_data import KINDS
 from chalicelib.domain.rollout import OPEN, Phase
+from tests.event_check import check_document
 
 ROOT = Path(__file__).parents[2]
-KIND = re.compile(r"(?:drop|version|rollout|endpoint|deployment)\.[a-z_]+")
+PAGE = (ROOT / "docs" / "events.md").read_text()
+KIND = re.compile(r"(?:drop|version|rollout|endpoint|deployment|copy|webhook)\.[a-z_]+")
 
 
 def told_by_the_code() -> set[str]:
@@ -16,7 +22,23 @@ def told_by_the_code() -> set[str]:
     return literal | {f"rollout.{phase}" for phase in set(Phase) - OPEN - {Phase.PROMOTED, Phase.FAILED}}
 
 
+def rows() -> dict[str, str]:
+    """Return what the page says of each kind's data."""
+    cells = [[cell.strip() for cell in line.split("|")] for line in PAGE.splitlines() if line.startswith("| `")]
+    return {row[1].strip("`"): row[3] for row in cells}
+
+
 def test_the_page_and_the_code_name_the_same_kinds():
-    rows = [line for line in (ROOT / "docs" / "events.md").read_text().splitlines() if line.startswith("| `")]
-    named = {kind for row in rows for kind in KIND.findall(row.split("|")[1])}
-    assert named == told_by_the_code()
+    assert set(rows()) == set(KINDS) == told_by_the_code()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_names_the_fields_of_a_kinds_data_and_those_that_may_be_missing_in_brackets(kind):
+    may_lack = set(re.findall(r"\[`(\w+)`\]", rows()[kind]))
+    assert set(re.findall(r"`(\w+)`", rows()[kind])) - may_lack == KINDS[kind].__required_keys__
+    assert may_lack == KINDS[kind].__optional_keys__
+
+
+def test_the_event_that_the_page_shows_is_one():
+    for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL):
+        check_document(json.loads(block))

@@ -1,0 +1,98 @@
+"""What each kind of event carries as `data`: what a receiver may build on, and what every event told is held to.
+
+Within a major version of the schema there are only additions: kinds, and fields that an event may lack. A change of
+what is there needs the next major version (`transition.SCHEMA_VERSION`).
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict  # pydantic takes typing's own from Python 3.12 on
+
+_exact = with_config(ConfigDict(extra="forbid"))
+Split = Annotated[dict[str, int], Field(description="whole percents of the traffic by deployment; their sum is 100")]
+
+
+@_exact
+class Nothing(TypedDict):
+    """The event's kind and subject say it all."""
+
+
+@_exact
+class Validated(TypedDict):
+    """A summary of an upload's validation; the report has every finding."""
+
+    verdict: Literal["accept", "reject", "incomplete"]
+    format: Literal["saved_model", "torch_archive", "python_predictor", "container"] | None
+    errors: int
+    warnings: int
+    codes: Annotated[list[str], Field(description="of the findings, each once, 20 at most")]
+    changed_by_policy: Annotated[int, Field(description="findings that the operator's policy made another")]
+
+
+@_exact
+class Registered(Validated):
+    digest: Annotated[str, Field(description="of the sealed version")]
+
+
+@_exact
+class Judged(TypedDict):
+    """The verdict that the event follows from, as of the moment of the decision."""
+
+    outcome: Literal["pass", "fail", "inconclusive"]
+    reason: Annotated[str, Field(description="a comparison with its numbers, for people; its words may change")]
+    numbers: Annotated[dict[str, float], Field(description="what was compared, such as canary_requests")]
+    samples_needed: Annotated[int, Field(description="canary requests that are missing; 0 unless inconclusive")]
+
+
+@_exact
+class OfRollout(TypedDict):
+    endpoint: str
+    version: Annotated[str, Field(description="MODEL/VERSION of the canary")]
+
+
+@_exact
+class Opened(OfRollout):
+    """What the rollout starts, said before it starts."""
+
+    instances: int
+    instance_type: Annotated[str, Field(description="empty on one machine")]
+    instance_hours_at_least: float
+
+
+@_exact
+class Moved(OfRollout):
+    """The split in force from now on; where the canary was judged before, by which verdict."""
+
+    split: Split
+    judgement: NotRequired[Judged]
+
+
+@_exact
+class Returned(TypedDict):
+    split: Split
+
+
+KINDS: Mapping[str, Any] = {
+    "drop.seen": Nothing,
+    "drop.rejected": Validated,
+    "version.registered": Registered,
+    "version.changed": Nothing,
+    "rollout.opened": Opened,
+    "rollout.shifted": Moved,
+    "rollout.extended": Moved,
+    "rollout.promoted": Moved,
+    "rollout.rolled_back": Moved,
+    "rollout.failed": Moved,
+    "rollout.aborted": Moved,
+    "rollout.superseded": OfRollout,
+    "rollout.paused": OfRollout,
+    "rollout.resumed": OfRollout,
+    "rollout.promote_asked": OfRollout,
+    "rollout.abort_asked": OfRollout,
+    "endpoint.rolled_back": Returned,
+    "deployment.revived": Nothing,
+    "deployment.swept": Nothing,
+    "copy.swept": Nothing,
+}
