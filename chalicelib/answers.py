@@ -135,7 +135,8 @@ class OpenRollout(RolloutSummary):
 class Endpoint(Answer):
     """An endpoint as it is: the split in force in percent, what runs, and its open rollout.
 
-    `rate` is how many predictions a second an operator lets through; null: as the platform says.
+    `rate` is how many predictions a second an operator lets through; null: as the platform says. `aliases` has the
+    deployment that each names; `champion` and `previous` are the platform's own.
     """
 
     name: str
@@ -148,6 +149,7 @@ class Endpoint(Answer):
     rollout: OpenRollout | None
     last_rollout: str
     rate: float | None
+    aliases: dict[str, str]
 
 
 class Key(Answer):

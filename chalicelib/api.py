@@ -8,7 +8,7 @@ from chalicelib import openapi
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.refs import VersionRef
 from chalicelib.openapi import Operation
-from chalicelib.pipeline import keys, manage, views
+from chalicelib.pipeline import aliases, keys, manage, views
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import ApiKey
 from chalicelib.routing import Json, Page, Routes, page, scopes_of
@@ -23,7 +23,8 @@ PREDICT = tuple(
         "Call an endpoint.",
         scope="predict",
         answer="Prediction",
-        description="The body is what the model takes; `X-Modeldrop-Key` keeps a caller with one version.",
+        description="The body is what the model takes; `X-Modeldrop-Key` keeps a caller with one version. "
+        "`X-Modeldrop-Alias` or `X-Modeldrop-Version` (scope `dark:NAME`) says which deployment answers.",
         any_body=True,
     )
     for name, path in (("predict", "/v1/endpoints/{name}/predict"), ("predict_verb", "/v1/endpoints/{name}:predict"))
@@ -52,8 +53,19 @@ class StartRollout(BaseModel):
     version_id: str = Field(min_length=1)
 
 
+class SetAlias(BaseModel):
+    """Which version, running for the endpoint, the alias names."""
+
+    model_config = ConfigDict(extra="forbid")
+    model_id: str = Field(min_length=1)
+    version_id: str = Field(min_length=1)
+
+
 class MakeKey(BaseModel):
-    """A name for people to know the key by, and what it allows: `predict:NAME`, `predict:*`, `deploy`, `admin`."""
+    """A name for people to know the key by, and what it allows.
+
+    That is one or more of `predict:NAME`, `predict:*`, `dark:NAME`, `dark:*`, `deploy`, `admin`.
+    """
 
     model_config = ConfigDict(extra="forbid")
     name: str = Field(min_length=1, max_length=100)
@@ -168,6 +180,23 @@ def rollback(name: str) -> Json:
     ports = _Bound.ports()
     manage.roll_back(name, ports)
     return views.endpoint(name, ports)
+
+
+@routes.add(
+    "PUT",
+    "/v1/endpoints/{name}/aliases/{alias}",
+    "Let an alias name a version that runs for the endpoint.",
+    scope="deploy",
+    body=SetAlias,
+    answer="Endpoint",
+)
+def set_alias(name: str, alias: str, body: SetAlias) -> Json:
+    return aliases.set_alias(name, alias, VersionRef(body.model_id, body.version_id), _Bound.ports())
+
+
+@routes.add("DELETE", "/v1/endpoints/{name}/aliases/{alias}", "Remove an alias.", scope="deploy", answer="Endpoint")
+def remove_alias(name: str, alias: str) -> Json:
+    return aliases.remove_alias(name, alias, _Bound.ports())
 
 
 def _current_rollout(name: str, ports: Ports) -> Json:

@@ -16,7 +16,7 @@ _SCOPES = {
     "read": "Needs the scope `deploy` or `admin`.",
     "deploy": "Needs the scope `deploy`.",
     "admin": "Needs the scope `admin`.",
-    "predict": "Needs the scope `predict:NAME`.",
+    "predict": "Needs the scope `predict:NAME`, with `X-Modeldrop-Version` the scope `dark:NAME`.",
 }
 _ERRORS = {
     "400": "The input is wrong; the message names the field.",

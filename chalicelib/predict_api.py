@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.invocation import Unanswered
 from chalicelib.domain.predict_body import BadBody
-from chalicelib.domain.scopes import allows, predict_scope
-from chalicelib.domain.served_by import DEPLOYMENT, ENDPOINT, STICKY_KEY
+from chalicelib.domain.scopes import allows, dark_scope, predict_scope
+from chalicelib.domain.served_by import ALIAS, DEPLOYMENT, ENDPOINT, STICKY_KEY, VERSION
 from chalicelib.openapi import Operation
 from chalicelib.pipeline import manage
 from chalicelib.pipeline.ports import Ports
@@ -99,7 +99,7 @@ def _answered(endpoint: str, *, raw: bool) -> Response:
     """Return the endpoint's prediction, or what kept it, in the one form that all errors have."""
     request = _request(endpoint, raw=raw)
     try:
-        _check_scope(endpoint)
+        _check_scope(dark_scope(endpoint) if request.version else predict_scope(endpoint))
         return _raw(_Bound.predictor().predict(request))
     except Unanswered as problem:
         if isinstance(problem.__cause__, Exception):
@@ -120,6 +120,8 @@ def _request(endpoint: str, *, raw: bool) -> Request:
         content_type=asked.headers.get("content-type", ""),
         accept=asked.headers.get("accept", ""),
         key=asked.headers.get(STICKY_KEY.lower(), ""),
+        alias=asked.headers.get(ALIAS.lower(), ""),
+        version=asked.headers.get(VERSION.lower(), ""),
         raw=raw,
     )
 
@@ -129,9 +131,8 @@ def _id_of(given: str, gateways: str) -> str:
     return given if _SANE_ID.fullmatch(given) else gateways or secrets.token_hex(8)
 
 
-def _check_scope(endpoint: str) -> None:
+def _check_scope(needed: str) -> None:
     """Hold the caller to the scope by itself: the authorizer's policy may be of a minute ago, and says patterns."""
-    needed = predict_scope(endpoint)
     if not allows(scopes_of(routes.current_request), needed):
         raise Forbidden((needed,))
 

@@ -9,7 +9,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from chalicelib.domain.deployment import FleetState, Running
 from chalicelib.domain.rollout import Rollout
-from chalicelib.pipeline import manage
+from chalicelib.pipeline import aliases, manage
 from chalicelib.pipeline.advance import advance
 from chalicelib.pipeline.re_sync import re_sync
 from chalicelib.pipeline.records import Records, to_json
@@ -35,6 +35,7 @@ class Story:
         self._uploads()
         self._first_version()
         self._good_version("v2")
+        self._aliases()
         self._back_and_again()
         self._sick_version("v3")
         self._broken_version("v4")
@@ -62,6 +63,12 @@ class Story:
             self._count(canary, stable)
             self.ports.clock.tick(seconds=61)
             self._go(1)
+
+    def _aliases(self):
+        serving = Records(self.ports.registry).endpoint(DIGITS).value
+        ref = serving.deployments[serving.promoted].ref
+        aliases.set_alias(DIGITS, "blue", ref, self.ports)
+        aliases.remove_alias(DIGITS, "blue", self.ports)
 
     def _back_and_again(self):
         manage.roll_back(DIGITS, self.ports)

@@ -218,3 +218,37 @@ def test_a_key_without_the_scope_can_t_tell_endpoints_that_are_from_those_that_a
     stranger = GatewayCaller(world, "predict:other")
     there, not_there = stranger.predict().body, stranger.predict(name="nobody").body
     assert there["error"]["message"].replace("digits", "nobody") == not_there["error"]["message"]
+
+
+# --- who is asked for by name ------------------------------------------------------------------------------------
+DARK, ALIAS = {"X_Modeldrop_Version": "v2"}, {"X_Modeldrop_Alias": "blue"}
+
+
+@pytest.fixture
+def dark(world):
+    """v2 runs beside v1 without a share of the traffic."""
+    world.set_split({"v1": 100, "v2": 0}, promoted="v1", aliases={"blue": "v2"})
+    return world
+
+
+@pytest.mark.parametrize(
+    ("scopes", "headers"), [("dark:digits", DARK), ("dark:*", DARK), ("admin", DARK), ("predict:digits", ALIAS)]
+)
+def test_a_version_without_traffic_answers_who_may_ask_for_it(dark, scopes, headers):
+    answer = GatewayCaller(dark, scopes).predict(**headers)
+    assert (answer.status, answer.headers["x-modeldrop-deployment"]) == (200, "v2")
+
+
+@pytest.mark.parametrize(
+    ("scopes", "headers"),
+    [("predict:digits", DARK), ("predict:* deploy", DARK), ("dark:digits", ALIAS), ("dark:*", {})],
+)
+def test_each_way_of_calling_has_a_scope_of_its_own(dark, scopes, headers):
+    answer = GatewayCaller(dark, scopes).predict(**headers)
+    assert (answer.status, answer.code) == (403, "forbidden")
+    assert dark.invoker.calls == []
+
+
+def test_a_request_that_names_two_is_refused(dark):
+    answer = GatewayCaller(dark, "dark:digits predict:digits").predict(**DARK, **ALIAS)
+    assert (answer.status, answer.code) == (400, "bad_request")

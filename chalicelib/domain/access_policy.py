@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chalicelib.domain.errors import Rejected
-from chalicelib.domain.scopes import ADMIN, DEPLOY, PREDICT
+from chalicelib.domain.scopes import ADMIN, DARK, DEPLOY, PREDICT
 
 # Under METHOD/path of API Gateway; `*` fits any text, slashes too.
 _ANY_KEY = ("GET/v1/whoami", "GET/openapi.json")
 _SHOWN = ("models", "models/*", "drops", "endpoints", "endpoints/*", "rollouts", "rollouts/*")
 _STEERED = ("rollouts", "pause", "resume", "promote", "abort", "rollback")
-_DEPLOY = (*(f"GET/v1/{kind}" for kind in _SHOWN), *(f"POST/v1/endpoints/*/{verb}" for verb in _STEERED))
+_SET = ("PUT/v1/endpoints/*/aliases/*", "DELETE/v1/endpoints/*/aliases/*")
+_DEPLOY = (*(f"GET/v1/{kind}" for kind in _SHOWN), *(f"POST/v1/endpoints/*/{verb}" for verb in _STEERED), *_SET)
 _PREDICT = ("/predict", "/rawPredict", ":predict", ":rawPredict")
 _METHOD_ARN_PARTS = 4  # api-id/stage/METHOD/path…
 
@@ -35,7 +36,8 @@ def resources(scopes: Sequence[str]) -> Iterator[str]:
     yield from _ANY_KEY
     if DEPLOY in scopes:
         yield from _DEPLOY
-    for name in sorted(scope.removeprefix(PREDICT) for scope in scopes if scope.startswith(PREDICT)):
+    calling = {scope.removeprefix(kind) for kind in (PREDICT, DARK) for scope in scopes if scope.startswith(kind)}
+    for name in sorted(calling):
         yield from (f"POST/v1/endpoints/{name}{verb}" for verb in _PREDICT)
 
 

@@ -105,3 +105,9 @@ class Endpoint:
     # Deployments that left the split, each with the moment from which it may be stopped.
     retiring: Mapping[str, datetime] = field(default_factory=dict)
     rate: float = 0.0  # predictions a second that an operator lets through; 0: what the platform says
+    aliases: Mapping[str, str] = field(default_factory=dict)  # people's own names for deployments
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The deployments that are to run, whatever rollout is open."""
+        return frozenset({*self.split.weights, self.promoted, self.previous, *self.aliases.values()} - {""})

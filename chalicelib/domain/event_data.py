@@ -74,6 +74,15 @@ class Returned(TypedDict):
     split: Split
 
 
+@_exact
+class Alias(TypedDict):
+    """People's own name for a deployment, and what it names; of one that was removed, what it named."""
+
+    alias: str
+    version: Annotated[str, Field(description="MODEL/VERSION")]
+    deployment: str
+
+
 KINDS: Mapping[str, Any] = {
     "drop.seen": Nothing,
     "drop.rejected": Validated,
@@ -92,6 +101,8 @@ KINDS: Mapping[str, Any] = {
     "rollout.promote_asked": OfRollout,
     "rollout.abort_asked": OfRollout,
     "endpoint.rolled_back": Returned,
+    "endpoint.alias_set": Alias,
+    "endpoint.alias_removed": Alias,
     "deployment.revived": Nothing,
     "deployment.swept": Nothing,
     "copy.swept": Nothing,

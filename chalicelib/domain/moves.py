@@ -61,15 +61,23 @@ def without_retired(endpoint: Endpoint, now: datetime) -> Endpoint:
     if previous and endpoint.previous_until and endpoint.previous_until <= now:
         retiring[previous] = now
         previous = ""
-    named = {*endpoint.split.weights, endpoint.promoted, previous}
-    over = {i for i, at in retiring.items() if at <= now and i not in named}
+    after = replace(endpoint, previous=previous, previous_until=endpoint.previous_until if previous else None)
+    over = {i for i, at in retiring.items() if at <= now and i not in after.named}
     return replace(
-        endpoint,
-        previous=previous,
-        previous_until=endpoint.previous_until if previous else None,
-        retiring={i: at for i, at in retiring.items() if i not in over and i not in named},
+        after,
+        retiring={i: at for i, at in retiring.items() if i not in over and i not in after.named},
         deployments={i: d for i, d in endpoint.deployments.items() if i not in over},
     )
+
+
+def let_go(endpoint: Endpoint, left: str, canary: str, now: datetime) -> Endpoint:
+    """Return the endpoint with a deployment retiring that something named until now, unless it is still needed.
+
+    `canary` is an open rollout's: that one retires when its rollout ends.
+    """
+    if left in endpoint.named | {canary} or left not in endpoint.deployments:
+        return endpoint
+    return replace(endpoint, retiring={**endpoint.retiring, left: now + LINGER})
 
 
 def next_retirement(endpoint: Endpoint) -> datetime | None:

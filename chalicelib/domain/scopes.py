@@ -8,6 +8,9 @@ from chalicelib.domain.refs import is_legal
 ADMIN = "admin"  # implies every other
 DEPLOY = "deploy"
 PREDICT = "predict:"
+DARK = "dark:"  # calling a version by its name, whether or not it has a share of the traffic
+_OF_ENDPOINTS = (PREDICT, DARK)
+_LEGAL = "predict:NAME, predict:*, dark:NAME, dark:*, deploy or admin"
 
 
 def parse_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
@@ -15,12 +18,10 @@ def parse_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
     if isinstance(scopes, str) or not all(isinstance(scope, str) for scope in scopes):
         raise Rejected('scopes: give a list of strings, such as ["predict:digits"]', code="bad_scope")
     if not scopes:
-        raise Rejected("scopes: give at least one of predict:NAME, predict:*, deploy, admin", code="bad_scope")
+        raise Rejected(f"scopes: give at least one of {_LEGAL}", code="bad_scope")
     for scope in scopes:
         if not _is_scope(scope):
-            raise Rejected(
-                f"scopes: {scope!r} is no scope; use predict:NAME, predict:*, deploy or admin", code="bad_scope"
-            )
+            raise Rejected(f"scopes: {scope!r} is no scope; use {_LEGAL}", code="bad_scope")
     return tuple(sorted(set(scopes)))
 
 
@@ -29,13 +30,20 @@ def predict_scope(endpoint: str) -> str:
     return PREDICT + endpoint
 
 
+def dark_scope(endpoint: str) -> str:
+    """Return the scope that calling a version of this endpoint by its name needs."""
+    return DARK + endpoint
+
+
 def allows(scopes: Sequence[str], needed: str) -> bool:
     """Say whether a key with these scopes may do what `needed` names."""
     if ADMIN in scopes or needed in scopes:
         return True
-    return needed.startswith(PREDICT) and PREDICT + "*" in scopes
+    return any(needed.startswith(kind) and kind + "*" in scopes for kind in _OF_ENDPOINTS)
 
 
 def _is_scope(scope: str) -> bool:
-    name = scope.removeprefix(PREDICT)
-    return scope in (ADMIN, DEPLOY) or (scope.startswith(PREDICT) and (name == "*" or is_legal(name)))
+    if scope in {ADMIN, DEPLOY}:
+        return True
+    names = [scope.removeprefix(kind) for kind in _OF_ENDPOINTS if scope.startswith(kind)]
+    return any(name == "*" or is_legal(name) for name in names)

@@ -14,6 +14,7 @@ ENDPOINT = "X-Modeldrop-Endpoint"
 REQUEST_ID = "X-Modeldrop-Request-Id"
 NONFINITE = "X-Modeldrop-Nonfinite"
 STICKY_KEY = "X-Modeldrop-Key"  # of a request: its holder stays with one version
+ALIAS = "X-Modeldrop-Alias"  # of a request: who is to answer it; VERSION in a request says it, too
 _WHITE = b" \t\r\n"
 
 

@@ -53,7 +53,7 @@ def abort(endpoint: str, ports: Ports) -> dict[str, Any]:
 
 def roll_back(endpoint: str, ports: Ports) -> dict[str, Any]:
     """Abort an open rollout; else give all traffic to the previous deployment, at once, while it is kept warm."""
-    stored = _endpoint(endpoint, ports)
+    stored = Records(ports.registry).known_endpoint(endpoint)
     if Records(ports.registry).open_rollout(stored.value):
         return abort(endpoint, ports)
     after = _returned(stored.value, ports)
@@ -73,7 +73,7 @@ def roll_back(endpoint: str, ports: Ports) -> dict[str, Any]:
 
 def set_rate(endpoint: str, per_second: float | None, ports: Ports) -> dict[str, Any]:
     """Say how many predictions a second an endpoint takes; None leaves it to the platform."""
-    stored = _endpoint(endpoint, ports).to(rate=per_second or 0.0)
+    stored = Records(ports.registry).known_endpoint(endpoint).to(rate=per_second or 0.0)
     ports.registry.commit([stored.write])
     return views.describe_endpoint(stored.value, ports)
 
@@ -91,7 +91,7 @@ def _returned(endpoint: Endpoint, ports: Ports) -> Endpoint:
 
 
 def _steer(endpoint: str, kind: str, message: str, ports: Ports, **changes: Any) -> dict[str, Any]:
-    stored = _endpoint(endpoint, ports)
+    stored = Records(ports.registry).known_endpoint(endpoint)
     rollout = Records(ports.registry).open_rollout(stored.value)
     if not rollout:
         raise Rejected(f"{endpoint} has no open rollout; start one, or drop a new version", code="conflict")
@@ -101,12 +101,6 @@ def _steer(endpoint: str, kind: str, message: str, ports: Ports, **changes: Any)
     ports.registry.commit([changed.write], [told])
     wake_endpoint(endpoint, ports)
     return views.describe_rollout(changed.value, ports)
-
-
-def _endpoint(name: str, ports: Ports) -> Stored[Endpoint]:
-    if stored := Records(ports.registry).endpoint(name):
-        return stored
-    raise NotFound(f"there is no endpoint {name!r}; it is made by the first version that is dropped for it")
 
 
 def _opened(rollout_id: str, ports: Ports) -> Stored[Rollout]:

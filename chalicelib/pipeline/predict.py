@@ -8,11 +8,12 @@ and 2 s; what is on its way to the canary then still ends there, and goes to sta
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Protocol
 
 from chalicelib.domain import custom_attributes, rates
+from chalicelib.domain.aliases import addressed
 from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.invocation import BUDGET, BYTES, Call, NoAnswer, Reply, TimedOut, TooLarge, Unanswered
@@ -74,6 +75,8 @@ class Request:
     content_type: str = ""
     accept: str = ""
     key: str = ""  # sticky: the same value stays with one version
+    alias: str = ""  # who is to answer, by one of these two; "": the split decides
+    version: str = ""
     raw: bool = False  # bytes in and out: nothing is looked at or joined
 
 
@@ -190,15 +193,21 @@ class Predictor:
     def predict(self, request: Request) -> Answer:
         """Return the answer of the deployment that the split gives this request to, or of the one that stands in.
 
-        Raises Rejected (`not_found`, `bad_request`, `body_too_large`) and Unanswered.
+        Nobody stands in for one that was asked for by name, and that is no sample of the traffic: the judge doesn't see
+        it. Raises Rejected (`not_found`, `bad_request`, `body_too_large`) and Unanswered.
         """
         until = self._world.seconds() + TOTAL
         route = self._routes.find(request.endpoint)
-        _check_serving(route.endpoint)
+        asked = addressed(route.endpoint, alias=request.alias, version=request.version)
+        if not asked:
+            _check_serving(route.endpoint)
         self._check_rate(route.endpoint)
         call = call_of(request)
-        chosen, stand_in = choose(route.endpoint.split, request.key, self._world.chance())
-        deployment, reply = self._answered(route, call, (chosen, stand_in), until)
+        if asked:
+            who, route = (asked, ""), replace(route, canary="")
+        else:
+            who = choose(route.endpoint.split, request.key, self._world.chance())
+        deployment, reply = self._answered(route, call, who, until)
         return answer_of(request, call, route, deployment, reply)
 
     def _answered(self, route: Route, call: Call, who: tuple[str, str], until: float) -> tuple[str, Reply]:

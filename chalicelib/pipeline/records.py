@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter
 
 from chalicelib.domain.deployment import Endpoint
+from chalicelib.domain.errors import NotFound
 from chalicelib.domain.findings import Report
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Rollout
@@ -102,6 +103,12 @@ class Records:
 
     def endpoint(self, name: str) -> Stored[Endpoint] | None:
         return self.get(Endpoint, name)
+
+    def known_endpoint(self, name: str) -> Stored[Endpoint]:
+        """Return an endpoint; raises NotFound."""
+        if stored := self.endpoint(name):
+            return stored
+        raise NotFound(f"there is no endpoint {name!r}; it is made by the first version that is dropped for it")
 
     def open_rollout(self, endpoint: Endpoint) -> Stored[Rollout] | None:
         """Return an endpoint's open rollout."""

@@ -11,8 +11,7 @@ from chalicelib.pipeline.records import Records
 def restore(ports: Ports) -> None:
     """Ask the fleet for every deployment that an endpoint names, a stepping canary too."""
     for endpoint in Records(ports.registry).list(Endpoint):
-        named = {*endpoint.value.split.weights, endpoint.value.promoted, endpoint.value.previous}
-        for needed in sorted(named & set(endpoint.value.deployments)):
+        for needed in sorted(endpoint.value.named & endpoint.value.deployments.keys()):
             ports.fleet.ensure(endpoint.value.deployments[needed])
 
 

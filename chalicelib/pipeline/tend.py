@@ -53,8 +53,7 @@ def _open_rollout(endpoint: Endpoint, ports: Ports) -> Rollout | None:
 def _needed(endpoint: Endpoint, rollout: Rollout | None) -> list[str]:
     """Return the deployments that should run. An open rollout's canary is started by the rollout's own decision."""
     canary = rollout.canary.id if rollout else ""
-    named = {*endpoint.split.weights, endpoint.promoted, endpoint.previous} - {"", canary}
-    return sorted(named & set(endpoint.deployments))
+    return sorted((endpoint.named - {canary}) & endpoint.deployments.keys())
 
 
 def _may_be_returned_to(endpoint: Endpoint, rollout: Rollout | None) -> set[str]:

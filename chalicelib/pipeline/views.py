@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from chalicelib.domain.aliases import aliases_of
 from chalicelib.domain.decide import verdict_on
 from chalicelib.domain.deployment import Deployment, Endpoint
 from chalicelib.domain.errors import NotFound
@@ -56,10 +57,7 @@ def endpoints(ports: Ports) -> list[View]:
 
 
 def endpoint(name: str, ports: Ports) -> View:
-    stored = Records(ports.registry).endpoint(name)
-    if not stored:
-        raise NotFound(f"there is no endpoint {name!r}; it is made by the first version that is dropped for it")
-    return describe_endpoint(stored.value, ports)
+    return describe_endpoint(Records(ports.registry).known_endpoint(name).value, ports)
 
 
 def describe_endpoint(value: Endpoint, ports: Ports) -> View:
@@ -76,6 +74,7 @@ def describe_endpoint(value: Endpoint, ports: Ports) -> View:
         "rollout": _live(value, rollout.value, ports) if rollout else None,
         "last_rollout": value.rollout,
         "rate": value.rate or None,
+        "aliases": dict(aliases_of(value)),
     }
 
 

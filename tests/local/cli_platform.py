@@ -76,7 +76,7 @@ def _handler(platform: SmallPlatform) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(answer)
 
-        do_GET = do_POST = do_DELETE = answer  # noqa: N815 - http.server names them so
+        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - http.server names them so
 
         def log_message(self, *args: object) -> None:
             """Keep quiet."""

@@ -13,6 +13,7 @@ from chalicelib.domain.deployment import FleetState, Running
 from chalicelib.domain.rollout import Phase
 from chalicelib.local.cli.logs import Tail
 from chalicelib.local.cli.program import app
+from chalicelib.pipeline.advance import advance
 from chalicelib.pipeline.keys import make_key
 from tests.api_caller import ended_as, registered, rejected, rolling, stepping, uploading
 from tests.fakes_pipeline import traffic
@@ -126,6 +127,32 @@ def test_a_registered_version_can_be_started(platform):
     registered(platform.ports, "digits/1")
     started = platform.run("start", "digits", "digits/1", "--json")
     assert (started.exit_code, json.loads(started.stdout)["phase"]) == (0, "starting")
+
+
+def test_an_alias_is_set_listed_followed_and_removed(platform):
+    registered(platform.ports, "digits/1")
+    platform.run("start", "digits", "digits/1")
+    advance("digits", platform.ports)
+    said = platform.run("alias", "set", "digits", "blue", "digits/1")
+    listed = platform.run("alias", "list", "digits", "--json")
+    removed = platform.run("alias", "remove", "digits", "blue")
+    assert (said.stdout, json.loads(listed.stdout)) == ("blue of digits is digits/1\n", {"blue": "digits/1"})
+    assert (removed.exit_code, removed.stdout) == (0, "blue of digits is removed\n")
+
+
+def test_an_alias_of_what_does_not_run_is_a_no_that_says_what_to_do(platform):
+    registered(platform.ports, "digits/1")
+    platform.run("start", "digits", "digits/1")
+    ended = platform.run("alias", "set", "digits", "blue", "digits/1")
+    assert (ended.exit_code, "once it is ready" in ended.stderr) == (1, True)
+
+
+def test_predict_may_ask_for_an_alias_or_a_version(platform):
+    platform.answers["/v1/endpoints/digits/predict"] = (200, {}, b"{}")
+    platform.run("predict", "digits", "[1]", "--alias", "blue")
+    platform.run("predict", "digits", "[1]", "--version", "v2")
+    sent = [headers for _, headers, _ in platform.received]
+    assert (sent[0]["x-modeldrop-alias"], sent[1]["x-modeldrop-version"]) == ("blue", "v2")
 
 
 def test_an_illegal_version_is_said_before_anything_is_asked(platform):

@@ -253,3 +253,29 @@ def test_what_is_refused_says_when_to_come_again():
 
 def test_without_a_rate_all_pass(world):
     assert passed(world, 500) == 500
+
+
+# --- who is asked for by name ------------------------------------------------------------------------------------
+def asked_for(world, **who):
+    return world.predictor.predict(Request("digits", b"{}", "id-1", "application/json", **who))
+
+
+def test_a_deployment_without_a_share_answers_who_asks_for_it(world):
+    world.set_split({"v1": 100, "v2": 0}, promoted="v1", aliases={"blue": "v2"})
+    asked = [{"version": "v2"}, {"version": "digits/v2"}, {"alias": "blue"}, {"alias": "champion"}]
+    answered = [asked_for(world, **who).headers["X-Modeldrop-Deployment"] for who in asked]
+    assert answered == ["v2", "v2", "v2", "v1"]
+
+
+def test_what_was_asked_for_by_name_is_no_sample_and_nobody_stands_in(rolling):
+    assert asked_for(rolling, version="v2").status == 200
+    rolling.invoker.answers["v2"] = NoAnswer("gone")
+    with pytest.raises(NoAnswer, match="gone"):
+        asked_for(rolling, version="v2")
+    assert rolling.counted.seen == []
+    assert rolling.woken == []
+
+
+def test_a_name_that_means_nothing_is_not_found(world):
+    with pytest.raises(NotFound, match="runs no version 'v9'; it runs digits/v1"):
+        asked_for(world, version="v9")

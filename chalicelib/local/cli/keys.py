@@ -16,7 +16,7 @@ def make(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Who uses it.")],
     *,
-    scope: Annotated[list[str], typer.Option(help="predict:NAME, predict:*, deploy or admin; repeat for more.")],
+    scope: Annotated[list[str], typer.Option(help="predict:NAME, dark:NAME, deploy or admin (* is each); repeat.")],
     aws: Annotated[
         str, typer.Option(metavar="PREFIX", help="On AWS, with your AWS credentials: a stack's Prefix.")
     ] = "",

@@ -25,13 +25,16 @@ def predict(
     *,
     content_type: Annotated[str, typer.Option(help="Default: by the file's name, else application/json.")] = "",
     sticky_key: Annotated[str, typer.Option(help="Calls with the same key stay with one version.")] = "",
+    alias: Annotated[str, typer.Option(help="Have the version of an alias answer.")] = "",
+    version: Annotated[str, typer.Option(help="Have this version answer (scope dark:NAME).")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Call an endpoint; who answered goes to stderr."""
     from chalicelib.local.cli.connection import Platform  # noqa: PLC0415 - httpx
 
     content, guessed = _content(body)
-    headers = {"Content-Type": content_type or guessed} | ({"X-Modeldrop-Key": sticky_key} if sticky_key else {})
+    wishes = {"X-Modeldrop-Key": sticky_key, "X-Modeldrop-Alias": alias, "X-Modeldrop-Version": version}
+    headers = {"Content-Type": content_type or guessed} | {name: wish for name, wish in wishes.items() if wish}
     with Platform.of(context.obj) as platform:
         answer = platform.send("POST", f"/v1/endpoints/{endpoint}/predict", content=content, headers=headers)
     answered_by = {name.removeprefix(_OURS): text for name, text in answer.headers.items() if name.startswith(_OURS)}

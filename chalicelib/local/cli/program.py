@@ -8,7 +8,18 @@ import typer
 from typer.core import TyperGroup
 
 from chalicelib.domain.errors import NotYet, Rejected
-from chalicelib.local.cli import keys, logs, looking, platform, predicting, pushing, steering, validating, watching
+from chalicelib.local.cli import (
+    aliases,
+    keys,
+    logs,
+    looking,
+    platform,
+    predicting,
+    pushing,
+    steering,
+    validating,
+    watching,
+)
 from chalicelib.local.cli.exits import Ended, Status
 from chalicelib.local.cli.settings import Settings
 from chalicelib.local.home import Home
@@ -69,3 +80,4 @@ app.command("resume")(steering.resume)
 app.command("start")(steering.start)
 app.command("logs")(logs.logs)
 app.add_typer(keys.app, name="keys")
+app.add_typer(aliases.app, name="alias")

@@ -44,23 +44,40 @@ class Counters:
         self._rings: dict[str, deque[Tally]] = {}
         self._totals: dict[tuple[str, str], Tally] = {}
 
-    def count(self, endpoint: str, deployment: str, status: int, milliseconds: float, *, nonfinite: bool) -> None:
-        """Add one request that a deployment had; `status` 502 or 504 stands for no answer."""
+    def count(
+        self,
+        endpoint: str,
+        deployment: str,
+        status: int,
+        milliseconds: float,
+        *,
+        nonfinite: bool,
+        judged: bool = True,
+    ) -> None:
+        """Add one request that a deployment had; `status` 502 or 504 stands for no answer.
+
+        One that isn't `judged` is in the totals only.
+        """
         number = int(self._now() / SLICE)
         counts = request(status, milliseconds, nonfinite=nonfinite)
         with self._lock:
-            ring = self._rings.get(deployment)
-            if ring is None:
-                ring = self._rings[deployment] = deque()
-            if not ring or ring[-1].slice < number:
-                ring.append(Tally(number))
-                while ring[0].slice < number - KEPT / SLICE:
-                    ring.popleft()
-            ring[-1].add(counts, milliseconds)
+            if judged:
+                self._slice_of(deployment, number).add(counts, milliseconds)
             total = self._totals.get((endpoint, deployment))
             if total is None:
                 total = self._totals[endpoint, deployment] = Tally()
             total.add(counts, milliseconds)
+
+    def _slice_of(self, deployment: str, number: int) -> Tally:
+        """Return the tally of a deployment's present slice."""
+        ring = self._rings.get(deployment)
+        if ring is None:
+            ring = self._rings[deployment] = deque()
+        if not ring or ring[-1].slice < number:
+            ring.append(Tally(number))
+            while ring[0].slice < number - KEPT / SLICE:
+                ring.popleft()
+        return ring[-1]
 
     def traffic(self, deployment_id: str, since: datetime) -> Traffic:
         """Return what was counted for a deployment since then, to a tenth of a second, for up to half an hour."""
@@ -86,7 +103,8 @@ class Counters:
         with self._lock:
             old = {id_ for id_, ring in self._rings.items() if id_ not in kept and ring[-1].slice < horizon}
             self._rings = {id_: ring for id_, ring in self._rings.items() if id_ not in old}
-            self._totals = {key: tally for key, tally in self._totals.items() if key[1] not in old}
+            known = kept | self._rings.keys()
+            self._totals = {key: tally for key, tally in self._totals.items() if key[1] in known}
 
 
 class Throttle:

@@ -42,6 +42,7 @@ class Forward:
     message: Sequence[bytes]
     names: bytes  # of the request and the endpoint: header lines of the answer
     joins_body: bool  # who answered is said in the body, too
+    asked: str = ""  # the deployment that the caller asks for by name; "": the split decides
 
 
 class Predictor:
@@ -63,7 +64,13 @@ class Predictor:
         self.replicas = Replicas()
 
     async def predict(self, forward: Forward, key: str) -> Response:
-        """Return the answer of the deployment that the split gives this request to, or of the one that stands in."""
+        """Return the answer of the deployment that the split gives this request to, or of the one that stands in.
+
+        Nobody stands in for one that was asked for by name, and that is no sample of the traffic: the judge doesn't see
+        it.
+        """
+        if forward.asked:
+            return await self._insist(forward, forward.asked)
         chosen, stand_in = choose(forward.endpoint.split, key, random.random())  # noqa: S311
         if not stand_in:
             return await self._insist(forward, chosen)
@@ -121,7 +128,7 @@ class Predictor:
             return _late(deployment, self._timeout, forward)
         except asyncio.CancelledError:  # the caller left
             if (waited := perf_counter() - started) > PATIENCE:
-                self._counters.count(forward.endpoint.name, deployment, 200, waited * 1000, nonfinite=False)
+                self._count(forward, deployment, 200, waited * 1000)
             raise
         return self._receive(forward, deployment, answer, (perf_counter() - started) * 1000)
 
@@ -140,8 +147,11 @@ class Predictor:
     def _count(
         self, forward: Forward, deployment: str, status: int, milliseconds: float = 0.0, *, nonfinite: bool = False
     ) -> None:
-        self._counters.count(forward.endpoint.name, deployment, status, milliseconds, nonfinite=nonfinite)
-        if status >= _ERROR or nonfinite:
+        judged = not forward.asked
+        self._counters.count(
+            forward.endpoint.name, deployment, status, milliseconds, nonfinite=nonfinite, judged=judged
+        )
+        if judged and (status >= _ERROR or nonfinite):
             self._on_trouble(forward.endpoint.name, deployment)
 
 

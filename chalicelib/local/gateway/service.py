@@ -10,8 +10,9 @@ from functools import lru_cache, partial
 from urllib.parse import unquote
 
 from chalicelib.domain import served_by
+from chalicelib.domain.aliases import addressed
 from chalicelib.domain.errors import NotFound, Rejected
-from chalicelib.domain.scopes import ADMIN, predict_scope
+from chalicelib.domain.scopes import ADMIN, dark_scope, predict_scope
 from chalicelib.local.gateway.bodies import NATIVE, as_meant, route_of
 from chalicelib.local.gateway.control import ControlPlane
 from chalicelib.local.gateway.counters import Counters
@@ -23,6 +24,8 @@ from chalicelib.pipeline.keys import authenticate, require
 from chalicelib.pipeline.records import ApiKey
 
 KEY = served_by.STICKY_KEY.lower().encode()
+ALIAS = served_by.ALIAS.lower().encode()
+VERSION = served_by.VERSION.lower().encode()
 ENDPOINT = served_by.ENDPOINT.lower().encode()
 REQUEST_ID = served_by.REQUEST_ID.lower().encode()
 _PREDICT = re.compile(r"/v1/endpoints/([^/]+)(?:/(predict|rawPredict)|:(predict|rawPredict))")
@@ -82,13 +85,15 @@ class GatewayService:
     def _forward(self, request: Request, name: str, raw: bool) -> Forward | Response:  # noqa: FBT001
         """Return what is to be sent to a replica, or why nothing is."""
         assert request.caller  # noqa: S101  # admitted
-        require(request.caller, predict_scope(name))
+        alias, version = request.get(ALIAS), request.get(VERSION)
+        require(request.caller, dark_scope(name) if version else predict_scope(name))
         if request.method != "POST":
             return _not_allowed(request, b"POST")
         endpoint = self._routes.endpoint(name)
         if endpoint is None:
             raise NotFound(f"no endpoint is called {name!r}; GET /v1/endpoints lists those there are")
-        if not endpoint.split.weights:
+        asked = addressed(endpoint, alias=alias, version=version)
+        if not (asked or endpoint.split.weights):
             awaited = f"its first rollout {endpoint.rollout}" if endpoint.rollout else "a version to be dropped"
             message = f"endpoint {name!r} serves nothing yet; awaited: {awaited}"
             return error(503, "not_serving_yet", message, (b"retry-after", b"5"))
@@ -96,7 +101,7 @@ class GatewayService:
         route = NATIVE if raw else route_of(request)
         id_ = self._id_of(request)
         names = b"%s: %s\r\n%s: %s\r\n" % (ENDPOINT, name.encode(), REQUEST_ID, id_)
-        return Forward(endpoint, message_of(request, route, id_), names, joins_body=route != NATIVE)
+        return Forward(endpoint, message_of(request, route, id_), names, joins_body=route != NATIVE, asked=asked)
 
     def _metrics(self, request: Request) -> Response:
         assert request.caller  # noqa: S101  # admitted
