@@ -11,7 +11,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from chalicelib.adapters.dynamodb_rows import rows
-from chalicelib.domain.traffic import EDGES_MS, Request, Traffic, request
+from chalicelib.domain.traffic import EDGES_MS, PARTS, Request, Traffic, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,8 @@ SHARDS = 8
 SLICE = 10  # seconds
 KEPT = 86_400  # seconds
 _COUNTS = ("requests", "errors", "rejected", "nonfinite")
-_LATENCY = "latency"  # and the index of its bucket
+_LATENCY = "took"  # and the index of its bucket
+_COARSE = "latency"  # of rows that an older build wrote: the index of a bucket as wide as PARTS of ours
 
 
 class DynamoTraffic:
@@ -62,8 +63,7 @@ class DynamoTraffic:
         shards = (_partition(deployment_id, shard) for shard in range(SHARDS))
         seen = [row for pk in shards for row in rows(self._client, self._table, pk, first=_slice(first))]
         requests, errors, rejected, nonfinite = (_sum(seen, name) for name in _COUNTS)
-        latencies = tuple(_sum(seen, f"{_LATENCY}{at}") for at in range(len(EDGES_MS) + 1))
-        return Traffic(requests, errors, rejected, nonfinite, latencies)
+        return Traffic(requests, errors, rejected, nonfinite, _latencies(seen))
 
 
 def _partition(deployment_id: str, shard: int) -> str:
@@ -80,6 +80,18 @@ def _counted(one: Request) -> Iterator[str]:
     yield from (name for name, claimed in zip(_COUNTS, claims, strict=True) if claimed)
     if one.latency is not None:
         yield f"{_LATENCY}{one.latency}"
+
+
+def _latencies(seen: "Sequence[Row]") -> tuple[int, ...]:
+    """Sum the buckets; a coarse one counts in the slowest of the fine ones that it covers."""
+    found = [0] * (len(EDGES_MS) + 1)
+    for row in seen:
+        for name, value in row.items():
+            if name.startswith(_LATENCY):
+                found[int(name.removeprefix(_LATENCY))] += int(value["N"])
+            elif name.startswith(_COARSE):
+                found[min(int(name.removeprefix(_COARSE)) * PARTS, len(EDGES_MS))] += int(value["N"])
+    return tuple(found)
 
 
 def _sum(seen: "Sequence[Row]", name: str) -> int:

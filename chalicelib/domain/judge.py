@@ -8,20 +8,22 @@ of its answers) is one more function in `_CHECKS`.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from math import ceil, inf, log, sqrt
+from math import ceil, isfinite, log, sqrt
 
 from chalicelib.domain.evidence import Count, evidence, evidence_above
 from chalicelib.domain.rollout import Judgement, Outcome, Thresholds
+from chalicelib.domain.slower import compare
 from chalicelib.domain.split import WHOLE
 from chalicelib.domain.traffic import Traffic
 
 # A check wrongly fails a canary that isn't worse at most once in so many steps, however often it is looked at: with
-# five checks that can fail and three steps that are judged, at most 1.5 % of rollouts.
+# six checks that can fail and three steps that are judged, at most 1.8 % of rollouts.
 ODDS = 1000.0
 LEAST_BAD = 3  # one blip of the network can take two requests with it
 LEAST_STABLE = 20  # requests of stable in the window, to compare with
 LEAST_MEDIAN = 20  # latencies on each side, to fail for p50
 LEAST_TAIL = 60  # for p95
+LEAST_FAR_TAIL = 200  # for p99
 SICK_SHARE = 0.2  # of stable's requests
 _SICK_ODDS = 20.0
 
@@ -96,14 +98,17 @@ def _compare(what: str, canary: Count, stable: Count | None, tolerance: float) -
     """Fail on strong evidence of a larger share, pass what is no larger than stable's, its chance and the tolerance."""
     said = f"canary {canary.bad} {what} in {canary.total} requests"
     said += f", stable {stable.bad} in {stable.total}" if stable else ""
-    strength = evidence(canary, stable, tolerance) if stable else evidence_above(canary, tolerance)
-    if canary.bad >= LEAST_BAD and strength >= log(ODDS):
+    if canary.bad >= LEAST_BAD and _evidence(canary, stable, tolerance) >= log(ODDS):
         return Judgement(Outcome.FAIL, said)
     allowed = _allowed(canary.total, stable, tolerance)
     if canary.bad <= allowed:
         return Judgement(Outcome.PASS, said)
     reason = f"{said}: more than the {allowed:.1f} allowed, too few to say that it is worse"
     return Judgement(Outcome.INCONCLUSIVE, reason, samples_needed=_more(canary, stable, tolerance))
+
+
+def _evidence(canary: Count, stable: Count | None, tolerance: float) -> float:
+    return evidence(canary, stable, tolerance) if stable else evidence_above(canary, tolerance)
 
 
 def _allowed(requests: int, stable: Count | None, tolerance: float) -> float:
@@ -129,34 +134,21 @@ def _tail(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Ju
     return _slower(0.95, canary, stable, thresholds, LEAST_TAIL)
 
 
-def _slower(q: float, canary: Traffic, stable: Traffic | None, thresholds: Thresholds, least: int) -> Judgement:
-    """Compare a quantile: fail when too many canary requests are slower than stable's, the ratio and the slack.
-
-    With fewer than `least` samples on either side it never fails; without any it says nothing.
-    """
-    ours, theirs = sum(canary.latencies), sum(stable.latencies) if stable else 0
-    if stable is None or not ours or not theirs:
+def _far_tail(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Judgement:
+    """Judge the p99 only where there are enough for one: of fewer requests it is just the slowest."""
+    if stable is None or min(canary.timed, stable.timed) < LEAST_FAR_TAIL:
         return Judgement(Outcome.PASS, "")
-    said = f"canary p{q * 100:.0f} {canary.quantile_ms(q):.3g} ms, stable {stable.quantile_ms(q):.3g} ms"
-    chance = sqrt(q * (1 - q))  # standard deviation of a quantile's rank, for one sample
-    # Both quantiles are guesses. What fails must be slower than the most that stable's may be.
-    most = _limit_ms(stable.quantile_ms(min(1.0, q + 2 * chance / sqrt(theirs))), thresholds)
-    slow = Count(canary.slower_than(most), ours)
-    if min(ours, theirs) >= least and evidence_above(slow, 1 - q) >= log(ODDS):
-        return Judgement(Outcome.FAIL, f"{said}: {slow.bad} of {ours} requests took longer than {most:.3g} ms")
-    allowed = _limit_ms(stable.quantile_ms(q), thresholds)
-    if (canary.quantile_ms(q - chance / sqrt(ours)) or 0.0) <= allowed:
-        return Judgement(Outcome.PASS, said)
-    reason = f"{said}: above the {allowed:.3g} ms allowed, too few to say that it is slower"
-    return Judgement(Outcome.INCONCLUSIVE, reason, samples_needed=max(least - ours, ours // 2, 1))
+    return _slower(0.99, canary, stable, thresholds, LEAST_FAR_TAIL)
 
 
-def _limit_ms(stable_ms: float | None, thresholds: Thresholds) -> float:
-    base = inf if stable_ms is None else stable_ms
-    return max(base * thresholds.max_latency_ratio, base + thresholds.latency_slack_ms)
+def _slower(q: float, canary: Traffic, stable: Traffic | None, thresholds: Thresholds, least: int) -> Judgement:
+    """Compare a quantile; without any latencies on one side it says nothing."""
+    if stable is None or not canary.timed or not stable.timed:
+        return Judgement(Outcome.PASS, "")
+    return compare(q, canary, stable, thresholds, least=least, odds=ODDS)
 
 
-_CHECKS: tuple[Check, ...] = (_errors, _nonfinite, _rejected, _median, _tail, _samples)
+_CHECKS: tuple[Check, ...] = (_errors, _nonfinite, _rejected, _median, _tail, _far_tail, _samples)
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------
@@ -173,7 +165,7 @@ def _side(name: str, traffic: Traffic) -> dict[str, float]:
         f"{name}_nonfinite": traffic.nonfinite,
     }
     latencies = {f"{name}_p{q}_ms": traffic.quantile_ms(q / 100) for q in (50, 95, 99)}
-    return counts | {k: round(v, 2) for k, v in latencies.items() if v is not None and v != inf}
+    return counts | {k: round(v, 2) for k, v in latencies.items() if v is not None and isfinite(v)}
 
 
 # --- said beforehand ---------------------------------------------------------------------------------------------

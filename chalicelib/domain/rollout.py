@@ -30,8 +30,8 @@ class Thresholds:
     max_error_share: float = 0.01  # beyond stable's own
     max_rejected_share: float = 0.05  # 4xx, beyond stable's own
     max_nonfinite_share: float = 0.0  # beyond stable's own
-    max_latency_ratio: float = 2.0  # canary's p95 (and p50) against stable's
-    latency_slack_ms: float = 20.0  # a difference below this is never a failure
+    max_latency_ratio: float = 1.5  # canary's p50, p95 and p99 against stable's
+    latency_slack_ms: float = 10.0  # a difference below this is never a failure
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chalicelib.adapters.dynamodb_traffic import KEPT, SHARDS, SLICE, DynamoTraffic
+from chalicelib.domain.traffic import EDGES_MS
 from tests.aws_tables import make_table, mocked_client
 from tests.fakes_pipeline import FakeClock
 
@@ -66,6 +67,20 @@ def test_counters_are_spread_over_partitions_and_expire_a_day_later(traffic, cli
     rows = client.scan(TableName="t")["Items"]
     assert {row["pk"]["S"] for row in rows} == {f"traffic#d#{shard}" for shard in range(SHARDS)}
     assert {row["expires"]["N"] for row in rows} == {f"{BEGIN.timestamp() + KEPT:.0f}"}
+
+
+def test_the_wide_buckets_of_an_older_build_are_still_read(traffic, client):
+    """It had 82 edges, each a fifth above the one before, and an open bucket beyond the last."""
+    count(traffic, milliseconds=EDGES_MS[28])
+    wide = {"latency0": {"N": "2"}, "latency7": {"N": "4"}, "latency82": {"N": "1"}}
+    client.put_item(
+        TableName="t",
+        Item={"pk": {"S": "traffic#d#0"}, "sk": {"S": f"{BEGIN.timestamp() + SLICE:.0f}"}, "requests": {"N": "7"}}
+        | wide,
+    )
+    seen = traffic.traffic("d", BEGIN)
+    assert seen.requests == 8
+    assert {at: n for at, n in enumerate(seen.latencies) if n} == {0: 2, 28: 5, len(EDGES_MS): 1}
 
 
 def test_a_sum_goes_over_as_many_pages_as_there_are(traffic, client, clock):

@@ -96,7 +96,8 @@ def test_a_latency_stands_at_the_first_edge_that_is_not_below_it_and_an_error_ha
     count(metrics, deployment, 503, milliseconds=EDGES_MS[3])
     count(metrics, deployment, 422, milliseconds=EDGES_MS[3])
     latencies = metrics.traffic(deployment, BEGIN).latencies
-    assert {at: n for at, n in enumerate(latencies) if n} == {0: 2, 1: 1, 3: 1, 40: 1, 81: 1, 82: 1}
+    last = len(EDGES_MS) - 1
+    assert {at: n for at, n in enumerate(latencies) if n} == {0: 2, 1: 1, 3: 1, 40: 1, last: 1, last + 1: 1}
 
 
 def test_a_deployment_has_its_own_counts(metrics, deployment):
@@ -133,7 +134,6 @@ def test_what_came_before_never_counts_and_what_came_a_slice_later_always_does(m
         }
         metrics.count(deployment, **seen)
         listed.count(deployment, **seen)
-    moments = [at for at in moments if clock() - at < timedelta(minutes=29)]  # the gateway keeps half an hour
     for since in choose.sample(moments, 8):
         counted = metrics.traffic(deployment, since)
         most = listed.traffic(deployment, since - timedelta(seconds=0.1))  # the gateway's slices

@@ -124,11 +124,14 @@ def test_the_verdict_follows_from_the_counts(canary, stable, outcome, reason):
     ("canary", "stable", "outcome"),
     [
         (took(100, times=20), took(20, times=20), "fail"),  # 5 times slower, with few samples
-        (took(20, times=50), took(4, times=950), "pass"),  # 5 times slower, but within the slack
+        (took(11, times=50), took(2.2, times=950), "pass"),  # 5 times slower, but within the slack
         (took(100, times=10), took(20, times=200), "inconclusive"),  # too few to say
         (took(60, times=60), took(60, times=1140), "pass"),
         (took(20, times=60) + took(900, times=15), took(20, times=900), "fail"),  # a fifth of them hang
         (took(20, times=95) + took(900, times=5), took(20, times=950) + took(900, times=50), "pass"),  # so do stable's
+        (took(20, times=186) + took(900, times=14), took(20, times=3800), "fail"),  # 7 % do
+        (took(20, times=95) + took(900, times=4), took(20, times=1000), "pass"),  # few, and not yet enough for a p99
+        (took(20, times=992) + took(900, times=8), took(20, times=1000), "pass"),  # few, and the p99 is as it was
         (took(1e9, times=50), took(20, times=950), "fail"),  # longer than any bucket
         (took(1e9, times=50), took(1e9, times=950), "pass"),
     ],

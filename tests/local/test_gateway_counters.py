@@ -4,7 +4,7 @@ import threading
 from datetime import UTC, datetime
 
 from chalicelib.domain.traffic import EDGES_MS, Traffic
-from chalicelib.local.gateway.counters import KEPT, Counters, Throttle
+from chalicelib.local.gateway.counters import IDLE, KEPT, MOST, SLICE, Counters, Throttle
 from chalicelib.local.gateway.exposition import exposition_of
 
 BEGIN = 1_800_000_000.0
@@ -65,7 +65,7 @@ def test_deployments_are_counted_apart_and_an_unknown_one_has_nothing():
     assert counters.traffic("v2", at(0)) == Traffic()
 
 
-def test_half_an_hour_is_kept_and_no_more():
+def test_a_day_is_kept_and_no_more():
     now = Now()
     counters = Counters(now)
     count(counters)
@@ -78,6 +78,15 @@ def test_half_an_hour_is_kept_and_no_more():
     assert counters.totals()[("digits", "v1")][0].requests == 3
 
 
+def test_of_requests_that_never_stop_half_an_hour_is_kept():
+    now = Now()
+    counters = Counters(now)
+    for _ in range(MOST + 50):
+        count(counters)
+        now.seconds += SLICE
+    assert counters.traffic("v1", at(0)).requests == MOST == 1800 / SLICE
+
+
 def test_what_is_gone_and_silent_is_forgotten():
     now = Now()
     counters = Counters(now)
@@ -85,7 +94,7 @@ def test_what_is_gone_and_silent_is_forgotten():
     count(counters, deployment="kept")
     counters.forget(frozenset({"kept"}))
     assert counters.traffic("gone", at(0)).requests == 1
-    now.seconds += KEPT + 1
+    now.seconds += IDLE + 1
     counters.forget(frozenset({"kept"}))
     assert list(counters.totals()) == [("digits", "kept")]
 
@@ -147,3 +156,4 @@ def test_totals_are_told_as_prometheus_reads_them():
     assert f"modeldrop_latency_seconds_count{{{labels}}} 2.0" in lines
     assert f"modeldrop_latency_seconds_sum{{{labels}}} 2.001" in lines
     assert "# TYPE modeldrop_latency_seconds histogram" in lines
+    assert sum(line.startswith("modeldrop_latency_seconds_bucket{") for line in lines) == 21

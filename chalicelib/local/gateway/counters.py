@@ -10,7 +10,9 @@ from datetime import datetime
 from chalicelib.domain.traffic import EDGES_MS, Request, Traffic, request
 
 SLICE = 0.1  # seconds
-KEPT = 1800.0  # seconds
+KEPT = 86_400.0  # seconds, where requests are few
+MOST = 18_000  # slices, each with a request: half an hour where they never stop
+IDLE = 1800.0  # seconds
 
 
 @dataclass(slots=True)
@@ -72,7 +74,7 @@ class Counters:
         """Return the tally of a deployment's present slice."""
         ring = self._rings.get(deployment)
         if ring is None:
-            ring = self._rings[deployment] = deque()
+            ring = self._rings[deployment] = deque(maxlen=MOST)
         if not ring or ring[-1].slice < number:
             ring.append(Tally(number))
             while ring[0].slice < number - KEPT / SLICE:
@@ -80,7 +82,10 @@ class Counters:
         return ring[-1]
 
     def traffic(self, deployment_id: str, since: datetime) -> Traffic:
-        """Return what was counted for a deployment since then, to a tenth of a second, for up to half an hour."""
+        """Return what was counted for a deployment since then, to a tenth of a second.
+
+        It goes back for half an hour at least and for a day where requests are few: there each one is evidence.
+        """
         first = int(since.timestamp() / SLICE)
         latencies = [0] * (len(EDGES_MS) + 1)
         sums = [0, 0, 0, 0]
@@ -99,7 +104,7 @@ class Counters:
 
     def forget(self, kept: frozenset[str]) -> None:
         """Drop what was counted for deployments that are not among `kept` and had no request for half an hour."""
-        horizon = int((self._now() - KEPT) / SLICE)
+        horizon = int((self._now() - IDLE) / SLICE)
         with self._lock:
             old = {id_ for id_, ring in self._rings.items() if id_ not in kept and ring[-1].slice < horizon}
             self._rings = {id_: ring for id_, ring in self._rings.items() if id_ not in old}

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from chalicelib.domain.traffic import EDGES_MS, Traffic
+from chalicelib.domain.traffic import EDGES_MS, PARTS, Traffic
 
-_EVERY = 4  # of the latency edges is shown: a bucket each doubling
+_EVERY = 4 * PARTS  # of the latency edges is shown: a bucket each doubling
 _LABELS = ("endpoint", "deployment")
 _COUNTS = {
     "requests": "Requests that a deployment had.",
@@ -50,6 +50,6 @@ def _buckets(traffic: Traffic) -> list[tuple[str, float]]:
     buckets: list[tuple[str, float]] = []
     for index, (edge, count) in enumerate(zip(EDGES_MS, traffic.latencies, strict=False)):
         seen += count
-        if index % _EVERY == _EVERY - 1:
+        if index % _EVERY == _EVERY - PARTS:
             buckets.append((str(edge / 1000), seen))
     return [*buckets, ("+Inf", sum(traffic.latencies))]
