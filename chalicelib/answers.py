@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from chalicelib.domain.deployment import FleetState
+from chalicelib.domain.exam import Exam
 from chalicelib.domain.findings import ArtifactFormat, Finding, PolicyChange, Verdict
 from chalicelib.domain.rollout import Judgement, Phase, Plan
 from chalicelib.domain.transition import Transition
@@ -106,6 +107,7 @@ class Rollout(RolloutSummary):
     """A rollout, its plan, and its timeline with the oldest transition first."""
 
     plan: Plan
+    exam: Exam | None
     timeline: list[Transition]
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from chalicelib.adapters.sagemaker import SageMakerFleet
     from chalicelib.adapters.sagemaker_catalog import ModelRegistryCatalog
     from chalicelib.adapters.sagemaker_clients import Clients
+    from chalicelib.adapters.sagemaker_invoke import SageMakerInvoker
     from chalicelib.operator_settings import OperatorSettings
     from chalicelib.pipeline.predict import Predictor
 
@@ -124,6 +125,7 @@ def wire(told: Settings) -> Ports:
         sealer=CopyingSealer(drop, store),
         registry=DynamoRegistry(dynamodb, told.table, store, _now),
         fleet=cast("Any", Late(lambda: _fleet(told))),
+        invoker=cast("Any", Late(lambda: _invoker(told))),
         metrics=DynamoTraffic(dynamodb, told.table, _now),
         timers=_timers(told, sqs),
         bus=EventBus(cast("Any", Lazy("events")), told.bus, to_json),
@@ -142,8 +144,6 @@ def wire(told: Settings) -> Ports:
 @cache
 def predictor() -> "Predictor":
     """Return what answers predictions; its caches, buckets and pauses are this function instance's."""
-    from chalicelib.adapters.sagemaker_invoke import SageMakerInvoker  # noqa: PLC0415
-    from chalicelib.adapters.sagemaker_names import deployment_name  # noqa: PLC0415
     from chalicelib.pipeline.predict import Predictor, World  # noqa: PLC0415
 
     told = settings("api")
@@ -152,7 +152,7 @@ def predictor() -> "Predictor":
     traffic = DynamoTraffic(dynamodb, told.table, _now)
     world = World(
         registry=DynamoRegistry(dynamodb, told.table, ports("api").store, _now),
-        invoker=SageMakerInvoker(_runtime, partial(deployment_name, told.stack)),
+        invoker=_invoker(told),
         count=best_effort(traffic.count, "counting a prediction"),
         look_again=best_effort(lambda endpoint: timers.set(ADVANCE + endpoint, _now()), "waking a rollout"),
         seconds=time.monotonic,
@@ -160,6 +160,13 @@ def predictor() -> "Predictor":
         rate=told.rate_per_endpoint,
     )
     return Predictor(world)
+
+
+def _invoker(told: Settings) -> "SageMakerInvoker":
+    from chalicelib.adapters.sagemaker_invoke import SageMakerInvoker  # noqa: PLC0415
+    from chalicelib.adapters.sagemaker_names import deployment_name  # noqa: PLC0415
+
+    return SageMakerInvoker(_runtime, partial(deployment_name, told.stack))
 
 
 def _runtime(config: Config) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
 from chalicelib.domain.deployment import FleetState, Running
+from chalicelib.domain.invocation import Reply
 from chalicelib.domain.rollout import Rollout
 from chalicelib.pipeline import aliases, manage
 from chalicelib.pipeline.advance import advance
@@ -21,6 +22,7 @@ from tests.fakes_pipeline import FakeClock, fake_ports, settle, traffic
 
 DIGITS = "digits"
 SAMPLES = Path(__file__).parents[1] / "events"
+GOLDEN = b'{"instance": 1, "expected": 2}\n{"instance": 2, "expected": 3}\n'
 
 
 class Story:
@@ -41,6 +43,7 @@ class Story:
         self._broken_version("v4")
         self._steered_version("v5")
         self._quiet_and_superseded_version("v6", "v7")
+        self._examined_version("v9")
         self._revived()
         self._swept()
         return {t.kind: t for t in reversed(self.ports.registry.timeline(limit=10_000))}
@@ -100,6 +103,14 @@ class Story:
         self._look(newer)
         manage.abort(DIGITS, self.ports)
         self._go(1)
+
+    def _examined_version(self, name):
+        self.ports.drop.put(f"digits/{name}/golden.jsonl", GOLDEN)
+        self._put(name)
+        self._look(name)
+        answers = [Reply(200, b'{"predictions": [%d]}' % n, "application/json", {}) for n in (4, 2)]
+        self.ports.invoker.otherwise = lambda call: answers.pop()
+        self._go(3)
 
     def _revived(self):
         promoted = Records(self.ports.registry).endpoint(DIGITS).value.promoted

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.deployment import Deployment, FleetState, Running
+from chalicelib.domain.invocation import Call, NoAnswer, Reply
 from chalicelib.domain.traffic import EDGES_MS, Traffic
 from chalicelib.domain.transition import Transition
 from chalicelib.pipeline.ports import ONE, Capacity, Ports
@@ -56,6 +57,27 @@ class FakeFleet:
 
 
 @dataclass
+class FakeInvoker:
+    """Deployments that answer: a Reply, an error to raise, or what a function of the call returns."""
+
+    answers: dict[str, object] = field(default_factory=dict)
+    otherwise: object = None  # what every other deployment answers; None: nothing
+    calls: list[tuple[str, Call, float]] = field(default_factory=list)
+
+    def invoke(self, deployment_id: str, call: Call, seconds: float) -> Reply:
+        self.calls.append((deployment_id, call, seconds))
+        answer = self.answers.get(deployment_id, self.otherwise) or NoAnswer(f"deployment {deployment_id} isn't there")
+        answer = answer(call) if callable(answer) else answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def called(self) -> list[str]:
+        return [deployment for deployment, _, _ in self.calls]
+
+
+@dataclass
 class FakeMetrics:
     seen: dict[str, Traffic] = field(default_factory=dict)
 
@@ -96,6 +118,7 @@ def fake_ports(**changes) -> Ports:
         "store": FakeBucket(),
         "registry": FakeRegistry(check=check_event),
         "fleet": FakeFleet(),
+        "invoker": FakeInvoker(),
         "metrics": FakeMetrics(),
         "timers": FakeTimers(),
         "bus": FakeBus(),

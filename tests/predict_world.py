@@ -9,40 +9,20 @@ from chalice.local import LambdaEventConverter, RouteMatcher
 
 from chalicelib import api, predict_api
 from chalicelib.domain.deployment import Deployment, Endpoint, Resources
-from chalicelib.domain.invocation import Call, NoAnswer, Reply
+from chalicelib.domain.invocation import Reply
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Phase, Plan, Rollout
 from chalicelib.domain.split import Split
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.predict import Predictor, World
 from chalicelib.pipeline.records import Records, Stored
-from tests.fakes_pipeline import fake_ports
+from tests.fakes_pipeline import FakeInvoker, fake_ports
 
 JSON = "application/json"
 
 
 def reply(body=b'{"predictions": [1]}', status=200, content_type=JSON, **attributes) -> Reply:
     return Reply(status, body, content_type, {"digest": "sha256:v1", "nonfinite": "0", **attributes})
-
-
-@dataclass
-class FakeInvoker:
-    """Deployments that answer: a Reply, an error to raise, or what a function of the call returns."""
-
-    answers: dict[str, object] = field(default_factory=dict)
-    calls: list[tuple[str, Call, float]] = field(default_factory=list)
-
-    def invoke(self, deployment_id: str, call: Call, seconds: float) -> Reply:
-        self.calls.append((deployment_id, call, seconds))
-        answer = self.answers.get(deployment_id, NoAnswer(f"deployment {deployment_id} isn't there"))
-        answer = answer(call) if callable(answer) else answer
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    @property
-    def called(self) -> list[str]:
-        return [deployment for deployment, _, _ in self.calls]
 
 
 @dataclass

@@ -12,6 +12,7 @@ from chalicelib.domain.deployment import FleetState, Running
 from chalicelib.domain.judge import judge
 from chalicelib.domain.rollout import (
     Action,
+    Examine,
     Extend,
     Fail,
     Hold,
@@ -57,7 +58,7 @@ def _starting(rollout: Rollout, seen: Observation, now: datetime) -> Action:
         return broken
     if seen.canary.state is not FleetState.READY or not seen.canary.digest:
         return _await_start(rollout, seen.canary, now)
-    return _first_traffic(rollout, seen)
+    return _examination(rollout) or _first_traffic(rollout, seen)
 
 
 def _broken_start(rollout: Rollout, canary: Running) -> Action | None:
@@ -92,6 +93,16 @@ def _first_traffic(rollout: Rollout, seen: Observation) -> Action:
     if rollout.plan.steps[0] >= WHOLE:
         return Hold("the plan has no step below 100 %, so nothing can be judged: promote by hand")
     return _take(rollout, seen, 0, "ready and warmed up")
+
+
+def _examination(rollout: Rollout) -> Action | None:
+    """Have golden.jsonl answered, as far as it isn't yet, also while paused: that is judging."""
+    exam = rollout.exam
+    if exam is None or rollout.wish == "promote":
+        return None
+    if exam.failure:
+        return Fail(f"golden.jsonl: {exam.failure}", unservable=False)
+    return None if exam.is_done else Examine(f"golden.jsonl: {exam.asked} lines answered so far")
 
 
 # --- with traffic ------------------------------------------------------------------------------------------------

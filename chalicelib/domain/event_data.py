@@ -70,6 +70,16 @@ class Moved(OfRollout):
 
 
 @_exact
+class Examined(OfRollout):
+    """How the canary's answers to its golden.jsonl were, before any traffic."""
+
+    lines: Annotated[int, Field(description="that were asked")]
+    missed: Annotated[int, Field(description="that weren't answered as they expect, or not at all")]
+    metrics: Annotated[dict[str, float], Field(description="by name, those that the file has a threshold for")]
+    passed: bool
+
+
+@_exact
 class Returned(TypedDict):
     split: Split
 
@@ -89,6 +99,7 @@ KINDS: Mapping[str, Any] = {
     "version.registered": Registered,
     "version.changed": Nothing,
     "rollout.opened": Opened,
+    "rollout.examined": Examined,
     "rollout.shifted": Moved,
     "rollout.extended": Moved,
     "rollout.promoted": Moved,

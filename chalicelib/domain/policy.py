@@ -19,8 +19,8 @@ class Action(StrEnum):
 # Past one of these the bytes have no one reading, or nothing was read, or there is nothing to serve.
 ALWAYS_BLOCK = frozenset({
     "illegal_name", "illegal_path", "file_and_folder", "too_many_files", "wrong_depth", "two_artifacts",
-    "loose_model", "archive_name", "archive_form", "bad_container", "container_not_served", "empty_file", "lfs_pointer",
-    "error_page", "bad_manifest", "missing_file", "bad_zip", "hidden_bytes", "header_mismatch",
+    "loose_model", "archive_name", "archive_form", "bad_container", "bad_golden", "container_not_served", "empty_file",
+    "lfs_pointer", "error_page", "bad_manifest", "missing_file", "bad_zip", "hidden_bytes", "header_mismatch",
     "wrong_crc", "duplicate_entry", "illegal_entry_name", "encrypted_entry", "unknown_compression", "stored_descriptor",
     "special_entry", "too_many_entries", "too_large", "no_manifest", "bad_saved_model",
     "no_serve_tag", "bad_variables_index",

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from chalicelib.domain.deployment import Deployment, Running
+from chalicelib.domain.exam import Exam
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.split import Split
 from chalicelib.domain.traffic import Traffic
@@ -84,6 +85,7 @@ class Rollout:
     retry: bool = False  # its deployment had failed before this rollout was opened: it gets another start
     reason: str = ""  # why it is where it is, with numbers
     ended: datetime | None = None
+    exam: Exam | None = None  # on golden.jsonl, before any traffic; None: the version has none
 
     @property
     def is_open(self) -> bool:
@@ -139,6 +141,13 @@ class Restart:
 
 
 @dataclass(frozen=True)
+class Examine:
+    """Ask the canary the next lines of golden.jsonl."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Hold:
     """Do nothing; look again at `until`, if that is known."""
 
@@ -184,4 +193,4 @@ class Fail:
     unservable: bool
 
 
-Action = Start | Restart | Hold | Extend | Shift | Promote | RollBack | Fail
+Action = Start | Restart | Examine | Hold | Extend | Shift | Promote | RollBack | Fail

@@ -30,6 +30,7 @@ from chalicelib.local.fleet.fleet import LocalFleet
 from chalicelib.local.gateway.control import ControlPlane
 from chalicelib.local.gateway.gateway import Gateway, Wiring
 from chalicelib.local.gateway.tls import ensure_certificates, local_names, server_context
+from chalicelib.local.invoking import SocketInvoker
 from chalicelib.local.options import UpOptions
 from chalicelib.local.sqlite import SqliteRegistry
 from chalicelib.local.stores import Connected, Watcher, Webhook, choose_store
@@ -129,6 +130,7 @@ class Platform:
             sealer=StreamingSealer(connected.drop, connected.store),
             registry=self._registry,
             fleet=self._fleet,
+            invoker=SocketInvoker(self._fleet.sockets),
             metrics=self._gateway.counters,
             timers=self._wakeups,
             bus=LocalBus(self._home.events, self._show),

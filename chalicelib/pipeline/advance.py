@@ -14,6 +14,7 @@ from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.moves import ended, promoted, shifted
 from chalicelib.domain.rollout import (
     Action,
+    Examine,
     Extend,
     Fail,
     Hold,
@@ -27,6 +28,7 @@ from chalicelib.domain.rollout import (
     Start,
 )
 from chalicelib.domain.traffic import Traffic
+from chalicelib.pipeline.examine import examine
 from chalicelib.pipeline.ports import Capacity, Ports, Write
 from chalicelib.pipeline.records import Records, Stored, to_json
 from chalicelib.pipeline.transitions import of_rollout
@@ -85,6 +87,8 @@ def _act(action: Action, at: _Gathered, ports: Ports) -> None:
         case Restart():
             ports.fleet.stop(rollout.canary.id)
             ports.registry.commit([at.rollout.to(retry=False).write])
+        case Examine():
+            examine(at.rollout, ports)
         case Hold():
             pass
         case Extend(reason):

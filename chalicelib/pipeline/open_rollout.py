@@ -14,6 +14,7 @@ from chalicelib.domain.rollout import Phase, Rollout
 from chalicelib.domain.transition import Transition
 from chalicelib.domain.version import Version
 from chalicelib.pipeline.deploy_yaml import settled
+from chalicelib.pipeline.examine import exam_of
 from chalicelib.pipeline.ports import Ports, Write
 from chalicelib.pipeline.records import Records, Stored
 from chalicelib.pipeline.transitions import of_rollout
@@ -43,6 +44,7 @@ def open_rollout(ref: VersionRef, ports: Ports, *, endpoint: str = "", once: str
     # What a drop opens is the version's first rollout: nothing of it can have failed before.
     retry = once != DROP and ports.fleet.observe(canary.id).state is FleetState.FAILED
     rollout = Rollout(rollout_id, name, ref, canary, stored.value.promoted, wishes.plan, ports.clock(), retry=retry)
+    rollout = replace(rollout, exam=exam_of(version.value))
     _commit_opening(rollout, stored, version, ports)
     wake_endpoint(name, ports)
     return rollout_id

@@ -11,6 +11,7 @@ from chalicelib.domain.deployment import ONE as ONE  # noqa: PLC0414 - fleets ta
 from chalicelib.domain.deployment import Capacity as Capacity  # noqa: PLC0414
 from chalicelib.domain.deployment import Deployment, Running
 from chalicelib.domain.errors import Gone as Gone  # adapters raise it, verbs catch it  # noqa: PLC0414
+from chalicelib.domain.invocation import Call, Reply
 from chalicelib.domain.limits import Limits
 from chalicelib.domain.objects import StoredObject
 from chalicelib.domain.policy import NO_POLICY, Policy
@@ -96,6 +97,14 @@ class Fleet(Protocol):
         ...
 
 
+class Invoker(Protocol):
+    """Asks one deployment, past the split."""
+
+    def invoke(self, deployment_id: str, call: Call, seconds: float) -> Reply:
+        """Return the deployment's answer, waiting about that long; raises NoAnswer, TimedOut or Busy. No retries."""
+        ...
+
+
 class Metrics(Protocol):
     """What the gateway counted."""
 
@@ -162,6 +171,7 @@ class Ports:
     sealer: Sealer
     registry: Registry
     fleet: Fleet
+    invoker: Invoker
     metrics: Metrics
     timers: Timers
     bus: Bus
@@ -174,3 +184,4 @@ class Ports:
     policy: Policy = NO_POLICY  # what the operator makes of its findings
     quiet: timedelta = timedelta(seconds=5)  # since the newest object of an upload
     pace: timedelta = timedelta(seconds=0.5)  # between looks at an open rollout, whatever else may wake it
+    slice: timedelta = timedelta(seconds=2)  # that one wake-up may ask a deployment questions for

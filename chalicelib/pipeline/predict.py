@@ -20,7 +20,7 @@ from chalicelib.domain.invocation import BUDGET, BYTES, Call, NoAnswer, Reply, T
 from chalicelib.domain.predict_body import is_json, meant_type, speaks_instances
 from chalicelib.domain.served_by import ENDPOINT, NONFINITE, REQUEST_ID, join, stamp_of
 from chalicelib.domain.split import choose
-from chalicelib.pipeline.ports import Registry
+from chalicelib.pipeline.ports import Invoker, Registry
 from chalicelib.pipeline.records import Records
 
 TOTAL = 26.0  # seconds from a request to the end of its last try: API Gateway gives up after 29
@@ -35,12 +35,6 @@ _ERROR = 500
 
 
 # --- what is needed of the world ---------------------------------------------------------------------------------
-class Invoker(Protocol):
-    def invoke(self, deployment_id: str, call: Call, seconds: float) -> Reply:
-        """Return the deployment's answer, waiting about that long; raises NoAnswer, TimedOut or Busy. No retries."""
-        ...
-
-
 class Count(Protocol):
     def __call__(self, deployment_id: str, *, status: int, milliseconds: float, nonfinite: bool) -> None:
         """Add one request; `status` 502 or 504 stands for no answer. Never raises: a lost count fails nobody."""

@@ -95,7 +95,8 @@ def rollout(rollout_id: str, ports: Ports) -> View:
 def describe_rollout(value: Rollout, ports: Ports) -> View:
     """Return a rollout with its plan and its timeline."""
     timeline = [to_json(t) for t in ports.registry.timeline(rollout=value.id)]
-    return {**_summary(value), "plan": to_json(value)["plan"], "timeline": timeline}
+    body = to_json(value)
+    return {**_summary(value), "plan": body["plan"], "exam": body["exam"], "timeline": timeline}
 
 
 def _legal_drops(ports: Ports) -> Sequence[Drop]:

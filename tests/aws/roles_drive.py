@@ -113,7 +113,8 @@ class Drive:
         [stable] = [e for e in self.world.aws.hosting.endpoints() if self.version_of(e.arn) == "digits/1"]
         self.world.aws.hosting.resize(stable, 2)
         self.stack.mishaps = Mishaps(double=0.5)
-        self.drop("digits/2", {"model.mar": archive("2"), "deploy.yaml": SCALES})
+        golden = b'{"instance": 1, "expected": 0}'
+        self.drop("digits/2", {"model.mar": archive("2"), "deploy.yaml": SCALES, "golden.jsonl": golden})
         self.until_ended("digits/2", calling="digits")
         self.stack.mishaps = Mishaps()
         self.world.sick.add("digits/3")

@@ -135,6 +135,23 @@ def test_a_sick_canary_is_rolled_back_and_stable_serves_on(world: World) -> None
     assert not stack.failures
 
 
+def test_a_version_that_misses_its_golden_file_never_has_traffic(world: World) -> None:
+    stack = world.stack()
+    heard = stack.listen()
+    drop(stack, "digits/1", ARCHIVE | {"golden.jsonl": b'{"instance": 1, "expected": 0}'})
+    stack.run(ended(stack, "digits/1"))
+    assert rollout_of(stack, "digits/1").phase == Phase.PROMOTED
+    drop(stack, "digits/2", OTHER | {"golden.jsonl": b'{"instance": 1, "expected": 0.5}'})
+    stack.run(ended(stack, "digits/2"))
+    failed = rollout_of(stack, "digits/2")
+    assert failed.phase == Phase.FAILED
+    assert "1 of 1 lines missed; line 1: expected 0.5, got 0" in failed.reason
+    assert weights(stack, "digits") == {"1": 100}
+    kinds = [event["detail-type"] for event in heard() if event["detail"]["data"].get("version") == "digits/2"]
+    assert kinds == ["rollout.opened", "rollout.examined", "rollout.failed"]
+    assert not stack.failures
+
+
 @pytest.mark.slow
 def test_every_option_at_once_reaches_the_models(world: World) -> None:
     stack = world.stack(ALL_ON)

@@ -7,9 +7,11 @@ import pytest
 
 from chalicelib.domain.decide import decide
 from chalicelib.domain.deployment import Deployment, FleetState, Resources, Running
+from chalicelib.domain.exam import Exam
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import (
     OPEN,
+    Examine,
     Extend,
     Fail,
     Hold,
@@ -106,6 +108,19 @@ def canary(state: FleetState, **seen) -> Observation:
             Fail("the canary serves digest sha-9, not the registered sha-2", unservable=False),
         ),
         (STARTING, NO_TRAFFIC, Shift(0, "ready and warmed up")),
+        (replace(STARTING, exam=Exam(asked=7)), NO_TRAFFIC, Examine("golden.jsonl: 7 lines answered so far")),
+        (replace(STARTING, exam=Exam(), paused=True), NO_TRAFFIC, Examine("golden.jsonl: 0 lines answered so far")),
+        (replace(STARTING, exam=Exam(asked=9, is_done=True)), NO_TRAFFIC, Shift(0, "ready and warmed up")),
+        (
+            replace(FIRST, exam=Exam(asked=9, is_done=True, failure="accuracy 0.5, at least 0.9 wanted")),
+            NO_TRAFFIC,
+            Fail("golden.jsonl: accuracy 0.5, at least 0.9 wanted", unservable=False),
+        ),
+        (
+            replace(STARTING, exam=Exam(), wish="promote"),
+            NO_TRAFFIC,
+            Promote("promoted by a person before it was judged"),
+        ),
         (replace(STARTING, paused=True), NO_TRAFFIC, Hold("ready; paused before its first traffic")),
         (replace(STARTING, wish="promote"), NO_TRAFFIC, Promote("promoted by a person before it was judged")),
         (replace(STARTING, wish="promote"), canary(FleetState.STARTING), Hold("starting", until=NOW + 9 * MINUTE)),

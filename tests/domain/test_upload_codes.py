@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 DOMAIN = ROOT / "chalicelib" / "domain"
 RULES = [
     *DOMAIN.glob("formats/*.py"),
-    *(DOMAIN / f"{name}.py" for name in ("layout", "loose", "impostors", "zipdir", "zipwalk", "manifest")),
+    *(DOMAIN / f"{name}.py" for name in ("layout", "loose", "impostors", "zipdir", "zipwalk", "manifest", "golden")),
 ]
 MAKERS = {"Finding", "ZipFault"}
 

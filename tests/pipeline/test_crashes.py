@@ -5,10 +5,12 @@ again as the platform starts again: with a fleet that lost its replicas, a re-sy
 """
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 
 from chalicelib.domain.deployment import Endpoint
+from chalicelib.domain.invocation import Reply
 from chalicelib.domain.refs import VersionRef, is_ours
 from chalicelib.domain.rollout import Rollout
 from chalicelib.domain.version import Version
@@ -26,7 +28,7 @@ from chalicelib.pipeline.wakeups import LOOK, REGISTER
 from tests.event_check import check_event
 from tests.fakes import FakeBucket
 from tests.fakes_artifacts import small_mar
-from tests.fakes_pipeline import FakeBus, FakeClock, FakeFleet, FakeMetrics, fake_ports, traffic
+from tests.fakes_pipeline import FakeBus, FakeClock, FakeFleet, FakeInvoker, FakeMetrics, fake_ports, traffic
 from tests.fakes_registry import FakeRegistry
 
 ACTS = {
@@ -36,6 +38,7 @@ ACTS = {
     "fleet": ("ensure", "stop"),
     "bus": ("publish",),
 }
+GOLDEN = b'{"instance": 1, "expected": 2}\n' * 3
 V1, V2, V3 = (VersionRef("m", v) for v in ("v1", "v2", "v3"))
 
 
@@ -96,9 +99,11 @@ class World:
             store=self.store,
             registry=self.registry,
             fleet=FakeFleet(),
+            invoker=FakeInvoker(otherwise=Reply(200, b'{"predictions": [2]}', "application/json", {})),
             metrics=self.metrics,
             bus=self.bus,
             clock=self.clock,
+            slice=timedelta(0),  # one line at each wake-up
         )
         return fake_ports(**{**vars(ports), **{n: Fused(getattr(ports, n), acts, fuse) for n, acts in ACTS.items()}})
 
@@ -121,6 +126,7 @@ class World:
             "promoted": names[endpoint.promoted],
             "deployments": set(names.values()),
             "reports": {o.key: self.drop.get(o.key) for o in self.drop.list() if is_ours(o.key)},
+            "examined": sorted((r.value.ref, r.value.exam.asked) for r in records.list(Rollout)),
             "stored": len({o.key.rpartition("/")[0] + "/" for o in self.store.list()} - kept),
             # What a crash left behind is said to be swept, and only then.
             "told": sorted((k, s) for _, k, s in {(t.id, t.kind, t.subject) for t in told} if not k.endswith(".swept")),
@@ -165,8 +171,9 @@ def run(fuse: Fuse) -> dict:
     ports = world.start(fuse)
     for ref in (V1, V2, V3):
         world.drop.put(ref.prefix + "model.mar", small_mar())
+        world.drop.put(ref.prefix + "golden.jsonl", GOLDEN)
         world.drop.put(ref.prefix + "README.md", str(ref).encode())
-        for _ in range(12):
+        for _ in range(15):
             ports = survive(ports, world, fuse)
     for _ in range(4):
         world.clock.tick(hours=2)
@@ -182,6 +189,7 @@ def test_undisturbed_the_good_version_is_promoted_and_the_bad_one_rolled_back():
     assert EXPECTED["rollouts"] == [(V1, "promoted"), (V2, "promoted"), (V3, "rolled_back")]
     assert EXPECTED["split"] == {V2: 100}
     assert EXPECTED["deployments"] == {V2}
+    assert EXPECTED["examined"] == [(V1, 3), (V2, 3), (V3, 3)]
     assert EXPECTED["stored"] == 0
     assert UNDISTURBED.count > 50
 

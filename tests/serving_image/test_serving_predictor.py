@@ -1,6 +1,7 @@
 """score.py and predictor classes over HTTP, in the real program."""
 
 import hashlib
+import json
 
 import pytest
 
@@ -191,6 +192,19 @@ def test_an_archive_beside_a_score_file_is_its_data(run, tmp_path):
     files = {"score__py": ADS, "weights__json": '{"factor": 5}', "other__mar": "no archive"}
     replica = run(folder(tmp_path / "v", **files)).until_ready()
     assert post(replica, "/predict", {"instances": [[1]]}).json() == {"predictions": [5]}
+
+
+def test_what_golden_jsonl_expects_is_no_part_of_the_requests_that_warm_up(run, tmp_path):
+    lines = [
+        {"metric": {"name": "accuracy", "at_least": 1}},
+        {"instance": [1], "expected": 2, "tolerance": 0.1},
+        {"instances": [[1], [2]], "class": [2, 4]},
+        {"request": {"rows": [[3]]}, "expected": {"prediction": [6]}},
+    ]
+    golden = "\n".join(map(json.dumps, lines))
+    files = {"score__py": ADS, "weights__json": '{"factor": 2}', "golden__jsonl": golden}
+    replica = run(folder(tmp_path / "v", **files)).until_ready()
+    assert replica.events("ready")[0]["warmup"] == "3 requests of golden.jsonl"
 
 
 def test_the_requests_of_warmup_jsonl_are_made_before_ready(run, tmp_path):

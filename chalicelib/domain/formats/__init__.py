@@ -6,6 +6,8 @@ from chalicelib.domain.errors import Rejected
 from chalicelib.domain.findings import Finding, Report, Severity
 from chalicelib.domain.formats import container, python_predictor, saved_model, torch_archive
 from chalicelib.domain.formats.seam import Format, Judgement, Limits, Reader
+from chalicelib.domain.golden import FILE as GOLDEN
+from chalicelib.domain.golden import LARGEST, parse_golden
 from chalicelib.domain.impostors import HEAD, impostor
 from chalicelib.domain.layout import depth_findings, layout_findings, temporary
 from chalicelib.domain.loose import loose_findings
@@ -41,7 +43,7 @@ def _judged(upload: Upload, reader: Reader, limits: Limits) -> Report:
     declared = _declared(upload, reader, limits)
     if declared is not None and (declared.missing or limits.stops(declared.findings)):
         return _report(upload, only, declared)
-    judgement = _judge(found, upload, reader, limits)
+    judgement = _with_golden(_judge(found, upload, reader, limits), upload, reader)
     whole = _still_arriving(judgement, upload) if declared is None else _all_here(judgement, declared)
     return _report(upload, only, whole)
 
@@ -55,6 +57,19 @@ def _judge(found: list[Format], upload: Upload, reader: Reader, limits: Limits) 
     names = " and ".join(f.artifact for f in found)
     fix = "drop each under a VERSION_ID of its own"
     return Judgement((Finding("two_artifacts", "", f"it holds {names}; a version is one artifact", fix),))
+
+
+def _with_golden(judgement: Judgement, upload: Upload, reader: Reader) -> Judgement:
+    """Add what is wrong with the requests that come with a version: they are asked before it has traffic."""
+    item = upload.paths.get(GOLDEN)
+    if item is None:
+        return judgement
+    try:
+        parse_golden(reader.read(GOLDEN, 0, min(item.size, LARGEST + 1)))
+    except Rejected as e:
+        wrong = Finding(e.code, GOLDEN, str(e), "correct it, or upload it as warmup.jsonl if it should only warm up")
+        return replace(judgement, findings=(*judgement.findings, wrong))
+    return judgement
 
 
 def _judge_one(one: Format, upload: Upload, reader: Reader, limits: Limits) -> Judgement:
