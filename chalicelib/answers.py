@@ -4,13 +4,14 @@ A sibling of `api`. Nothing is parsed by these at run time: the views make the J
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from chalicelib.domain.deployment import FleetState
 from chalicelib.domain.exam import Exam
 from chalicelib.domain.findings import ArtifactFormat, Finding, PolicyChange, Verdict
+from chalicelib.domain.hooks import Action, Form, VersionFrom
 from chalicelib.domain.rollout import Judgement, Phase, Plan
 from chalicelib.domain.transition import Transition
 from chalicelib.domain.version import SealedFile
@@ -168,6 +169,51 @@ class MadeKey(Key):
     key: str
 
 
+class HookSecret(Answer):
+    """A secret's id: the secret itself was shown once."""
+
+    id: str
+    created: datetime
+
+
+class HookRuleShown(Answer):
+    event: str
+    action: Action
+    endpoint: str
+    model_id: str
+    version_from: VersionFrom | None
+    branch: str
+    alias: str
+
+
+class Hook(Answer):
+    """What a hook is for. Up to two secrets are valid at a time; none once it was revoked."""
+
+    name: str
+    form: Form
+    actions: list[Action]
+    endpoints: list[str]
+    rules: list[HookRuleShown]
+    secrets: list[HookSecret]
+    created: datetime
+    revoked: datetime | None
+
+
+class MadeHook(Hook):
+    """The only answer that holds the new secret itself."""
+
+    secret: str
+
+
+class HookCalled(Answer):
+    """What came of a call: accepted, or ignored for it asks for nothing."""
+
+    outcome: Literal["accepted", "ignored"]
+    action: Action | None
+    endpoint: str | None
+    rollout: str | None
+
+
 class Caller(Answer):
     key_id: str
     scopes: list[str]
@@ -213,6 +259,10 @@ class Keys(Page):
     keys: list[Key]
 
 
-_LISTS = (Models, Versions, Drops, Endpoints, Rollouts, Keys)
-_SINGLE = (Model, Version, Rollout, Endpoint, Key, MadeKey, Caller, Document, Prediction)
+class Hooks(Page):
+    hooks: list[Hook]
+
+
+_LISTS = (Models, Versions, Drops, Endpoints, Rollouts, Keys, Hooks)
+_SINGLE = (Model, Version, Rollout, Endpoint, Key, MadeKey, Hook, MadeHook, HookCalled, Caller, Document, Prediction)
 ANSWERS: dict[str, type[BaseModel]] = {model.__name__: model for model in (*_LISTS, *_SINGLE)}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chalicelib import openapi
+from chalicelib import hook_api, openapi
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.refs import VersionRef
 from chalicelib.openapi import Operation
@@ -206,6 +206,14 @@ def _current_rollout(name: str, ports: Ports) -> Json:
     if not past:
         raise NotFound(f"endpoint {name} has had no rollout")
     return views.rollout(past[-1]["id"], ports)
+
+
+# --- hooks -------------------------------------------------------------------------------------------------------
+def _ports() -> Ports:
+    return _Bound.ports()
+
+
+hook_api.add(routes, _ports)
 
 
 # --- keys and the API itself -------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ _SCOPES = {
     "deploy": "Needs the scope `deploy`.",
     "admin": "Needs the scope `admin`.",
     "predict": "Needs the scope `predict:NAME`, with `X-Modeldrop-Version` the scope `dark:NAME`.",
+    "hook": "Needs no key: the call is signed with the hook's secret.",
 }
 _ERRORS = {
     "400": "The input is wrong; the message names the field.",
@@ -29,7 +30,10 @@ _ERRORS = {
 
 @dataclass(frozen=True)
 class Operation:
-    """One method on one path. `scope` is "", "read", "deploy", "admin" or "predict"; `answer` a component's name."""
+    """One method on one path; `answer` is a component's name.
+
+    `scope` is "" (any key), "read", "deploy", "admin", "predict", or "hook" (no key).
+    """
 
     method: str
     path: str
@@ -88,6 +92,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "parameters": [*_path_parameters(operation.path), *_query_parameters(operation.query)],
         "responses": _responses(operation),
     }
+    if operation.scope == "hook":
+        described["security"] = []
     if operation.any_body:
         described["requestBody"] = {"required": True, "content": {"*/*": {}}}
     if operation.body:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from botocore.config import Config
 from botocore.session import Session, get_session
 
+from chalicelib.adapters.audit_log import AuditLog
 from chalicelib.adapters.best_effort import best_effort
 from chalicelib.adapters.dynamodb import DynamoRegistry
 from chalicelib.adapters.dynamodb_traffic import DynamoTraffic
@@ -30,6 +31,7 @@ from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import to_json
 from chalicelib.pipeline.wakeups import ADVANCE, CATALOGUE, LOOK, REGISTER
 from chalicelib.settings import Settings
+from chalicelib.telemetry import NAMESPACE
 
 if TYPE_CHECKING:
     from chalicelib.adapters.sagemaker import SageMakerFleet
@@ -128,6 +130,7 @@ def wire(told: Settings) -> Ports:
         invoker=cast("Any", Late(lambda: _invoker(told))),
         metrics=DynamoTraffic(dynamodb, told.table, _now),
         timers=_timers(told, sqs),
+        audit=AuditLog(NAMESPACE, told.bus, print),
         bus=EventBus(cast("Any", Lazy("events")), told.bus, to_json),
         clock=_now,
         bounds=operator.bounds,

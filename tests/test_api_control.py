@@ -24,6 +24,7 @@ KEYS = [r.operation for r in api.routes.table if r.operation.scope == "admin"]
 
 def status_with(scopes, operation):
     path = operation.path.replace("{name}", "digits").replace("{key_id}", "k").replace("{rollout_id}", "r")
+    path = path.replace("{secret_id}", "s")
     path = path.replace("{model_id}", "digits").replace("{version_id}", "1")
     return Caller(fake_ports(), scopes=scopes).call(operation.method, path, {}).status
 

@@ -127,7 +127,7 @@ class DynamoRegistry:
 
     def _put_or_delete(self, write: Write, body: "Row") -> "TransactWriteItemTypeDef":
         at = key(doc_partition(write.kind), write.id)
-        return put_doc(self._table, at, write.expected, body) if body else delete_doc(self._table, at, write.expected)
+        return put_doc(self._table, at, write, body) if body else delete_doc(self._table, at, write.expected)
 
     def _told(self, transitions: Sequence[Transition]) -> "_Told":
         """Return the items of each transition by its id; of two with one id the first counts."""

@@ -4,12 +4,13 @@ One table, keys `pk` and `sk` (strings), `expires` (epoch seconds) is its TTL at
 
 | pk | sk | what |
 |---|---|---|
-| `doc#KIND` | ID | a record: `revision`, and its JSON as text in `body` or, if that is large, its key in `spill` |
+| `doc#KIND` | ID | a record: `revision`, its JSON as text in `body` or, if that is large, its key in `spill` |
 | `transition#SHA` | `-` | that this transition was told: what keeps a repeat out |
 | `subject#SUBJECT`, `rollout#ROLLOUT` | MOMENT`#`PLACE`#`ID | a transition in a timeline |
 | `outbox` | MOMENT`#`PLACE`#`ID | a transition that wasn't sent yet |
 
-MOMENT is when it was committed, PLACE its place in that commit, so a row's `sk` sorts as things happened.
+MOMENT is when it was committed, PLACE its place in that commit, so a row's `sk` sorts as things happened. A record that
+may be forgotten has `expires`, too.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+from chalicelib.domain.record import Write
 from chalicelib.domain.transition import Transition
 
 if TYPE_CHECKING:
@@ -53,9 +55,11 @@ def key(pk: str, sk: str = "-") -> "Row":
 
 
 # --- conditional writes of records ------------------------------------------------------------------------------
-def put_doc(table: str, at: "Row", expected: int, body: "Row") -> "TransactWriteItemTypeDef":
-    """Return the write of a record; `expected` 0 means that there must be none."""
-    item = {**at, "revision": {"N": str(expected + 1)}, **body}
+def put_doc(table: str, at: "Row", write: Write, body: "Row") -> "TransactWriteItemTypeDef":
+    """Return the write of a record; an expected revision of 0 means that there must be none."""
+    expected = write.expected
+    expires: Row = {"expires": {"N": str(int(write.expires.timestamp()))}} if write.expires else {}
+    item = {**at, "revision": {"N": str(expected + 1)}, **body, **expires}
     condition = _at_revision(expected) if expected else _ABSENT
     return cast("TransactWriteItemTypeDef", {"Put": {"TableName": table, "Item": item, **condition}})
 

@@ -8,6 +8,7 @@ from chalicelib.domain.errors import Rejected
 from chalicelib.local.stores import Poll, Webhook
 from chalicelib.pipeline.advance import advance
 from chalicelib.pipeline.announce import announce
+from chalicelib.pipeline.hooks import forget_calls
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.re_sync import re_sync
 from chalicelib.pipeline.register import register
@@ -37,6 +38,7 @@ def answer(name: str, ports: Ports) -> None:
     else:
         re_sync(ports)
         sweep(ports)
+        forget_calls(ports)
         ports.timers.set(RE_SYNC, ports.clock() + _RE_SYNC_EVERY)
     # A wake-up of its own: one name is never answered twice at once, so nothing is told twice.
     ports.timers.set(ANNOUNCE, ports.clock())

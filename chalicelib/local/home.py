@@ -61,5 +61,10 @@ class Home:
         return self.root / "events.jsonl"
 
     @property
+    def audit(self) -> Path:
+        """The calls of hooks as JSON lines."""
+        return self.root / "audit.jsonl"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"

@@ -23,6 +23,7 @@ from rich.console import Console
 from chalicelib import api
 from chalicelib.domain.rollout import Plan
 from chalicelib.local.answering import RE_SYNC, Receiver, answer
+from chalicelib.local.audit_file import AuditFile
 from chalicelib.local.bus import LocalBus
 from chalicelib.local.connection_file import make_connection
 from chalicelib.local.fleet.container_offer import offered
@@ -133,6 +134,7 @@ class Platform:
             invoker=SocketInvoker(self._fleet.sockets),
             metrics=self._gateway.counters,
             timers=self._wakeups,
+            audit=AuditFile(self._home.audit),
             bus=LocalBus(self._home.events, self._show),
             clock=_now,
             bounds=options.bounds,

@@ -19,6 +19,8 @@ from chalicelib.pipeline.records import Records, Stored
 from chalicelib.pipeline.transitions import of_rollout, transition
 from chalicelib.pipeline.wakeups import wake_endpoint
 
+PERSON = "a person"  # who asks, in a timeline; a hook says its name
+
 
 def start(endpoint: str, ref: VersionRef, ports: Ports) -> dict[str, Any]:
     """Roll out a registered version, also one that was rolled back before; raises NotFound or Rejected."""
@@ -41,14 +43,14 @@ def resume(endpoint: str, ports: Ports) -> dict[str, Any]:
     return _steer(endpoint, "rollout.resumed", "resumed by a person", ports, paused=False, step_since=now)
 
 
-def promote(endpoint: str, ports: Ports) -> dict[str, Any]:
+def promote(endpoint: str, ports: Ports, *, by: str = PERSON) -> dict[str, Any]:
     """Skip what is left of the analysis; takes effect when the canary is ready."""
-    return _steer(endpoint, "rollout.promote_asked", "promotion asked for by a person", ports, wish="promote")
+    return _steer(endpoint, "rollout.promote_asked", f"promotion asked for by {by}", ports, wish="promote")
 
 
-def abort(endpoint: str, ports: Ports) -> dict[str, Any]:
+def abort(endpoint: str, ports: Ports, *, by: str = PERSON) -> dict[str, Any]:
     """End the rollout and give all traffic back to stable."""
-    return _steer(endpoint, "rollout.abort_asked", "abort asked for by a person", ports, wish="abort")
+    return _steer(endpoint, "rollout.abort_asked", f"abort asked for by {by}", ports, wish="abort")
 
 
 def roll_back(endpoint: str, ports: Ports) -> dict[str, Any]:

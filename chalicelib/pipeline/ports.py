@@ -11,6 +11,7 @@ from chalicelib.domain.deployment import ONE as ONE  # noqa: PLC0414 - fleets ta
 from chalicelib.domain.deployment import Capacity as Capacity  # noqa: PLC0414
 from chalicelib.domain.deployment import Deployment, Running
 from chalicelib.domain.errors import Gone as Gone  # adapters raise it, verbs catch it  # noqa: PLC0414
+from chalicelib.domain.hook_audit import AuditLine
 from chalicelib.domain.invocation import Call, Reply
 from chalicelib.domain.limits import Limits
 from chalicelib.domain.objects import StoredObject
@@ -156,10 +157,22 @@ class Catalog(Protocol):
         ...
 
 
+class Audit(Protocol):
+    """Where calls without a key are written down."""
+
+    def __call__(self, line: AuditLine) -> None:
+        """Keep a line; of refused calls as many as no flood can fill a disk with (`domain.hook_audit.tell`)."""
+        ...
+
+
 class Clock(Protocol):
     def __call__(self) -> datetime:
         """Return the time now, aware, in UTC."""
         ...
+
+
+def _unkept(line: AuditLine) -> None:
+    """Keep nothing: for a function that answers no hooks."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +193,7 @@ class Ports:
     defaults: Plan = field(default_factory=Plan)  # of a rollout whose drop doesn't say otherwise
     instance_type: str = ""  # of a deployment whose drop names none, on a fleet that has such
     catalog: Catalog | None = None  # None where there is no such place
+    audit: Audit = _unkept
     limits: Limits = field(default_factory=Limits)  # of validation
     policy: Policy = NO_POLICY  # what the operator makes of its findings
     quiet: timedelta = timedelta(seconds=5)  # since the newest object of an upload

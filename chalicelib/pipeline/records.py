@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.findings import Report
+from chalicelib.domain.hooks import Hook
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Rollout
 from chalicelib.domain.version import Version
@@ -53,12 +54,23 @@ class ApiKey:
     revoked: datetime | None = None
 
 
+@dataclass(frozen=True)
+class TakenCall:
+    """A call of a hook that isn't taken again. `what` it asked for, and why that was refused if it was."""
+
+    at: datetime
+    what: str
+    until: datetime  # then it may be forgotten
+
+
 _KINDS: dict[type[Any], str] = {
     Drop: "drop",
     Version: "version",
     Endpoint: "endpoint",
     Rollout: "rollout",
     ApiKey: "key",
+    Hook: "hook",
+    TakenCall: "hook_call",
 }
 
 

@@ -44,11 +44,11 @@ class RestGateway:
         asked = urlsplit(url)
         try:
             route = self._route(method, asked.path)
-            caller = self._authorized(method, asked.path, sent)
+            caller = self._authorized(method, asked.path, sent) if self._asks(route[0], method) else {}
         except _Refused as refused:
             return self._own(str(refused))
         event = _event(method, asked, route, sent) | _body(body)
-        event["requestContext"]["authorizer"] = caller
+        event["requestContext"] |= {"authorizer": caller} if caller else {}
         answer = self.stack.invoke(self._function(route[0], method), event)
         text = answer["body"]
         raw = base64.b64decode(text) if answer.get("isBase64Encoded") else text.encode()
@@ -67,6 +67,10 @@ class RestGateway:
             if found and method.lower() in self._api["paths"][template]:
                 return template, found.groupdict()
         raise _Refused("MISSING_AUTHENTICATION_TOKEN")
+
+    def _asks(self, path: str, method: str) -> bool:
+        """Tell whether a route has an authorizer."""
+        return self._api["paths"][path][method.lower()]["security"] != [{"NONE": []}]
 
     def _function(self, path: str, method: str) -> str:
         uri = self._api["paths"][path][method.lower()][_INTEGRATION]["uri"]["Fn::Sub"]

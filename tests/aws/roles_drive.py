@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 
 from chalicelib.adapters import sagemaker_names as names
+from chalicelib.domain.hook_signatures import Call
 from chalicelib.domain.manifest import manifest_of
 from chalicelib.domain.record import Write
 from chalicelib.domain.version import PART_SIZE
@@ -22,6 +23,7 @@ from tests.aws.stack import REGION, Context, Mishaps, Stack
 from tests.fakes_artifacts import HANDLER, small_mar
 from tests.fakes_sagemaker import NO_PING, Fault
 from tests.fakes_sagemaker_words import Refused
+from tests.hook_calls import SECRET, asks, standard
 
 PLAN = b"steps: [50, 100]\nstep_time: 60\nkeep_warm: 60\nthresholds: {min_requests: 10}\n"
 SCALES = PLAN.replace(b"keep_warm: 60", b"keep_warm: 3600") + b"min: 1\nmax: 2\n"
@@ -141,6 +143,24 @@ class Drive:
         self.asked("POST", "/v1/endpoints/wordy/rollouts", {"model_id": "wordy", "version_id": "3"})
         self.asked("POST", "/v1/endpoints/wordy/abort")
         self.stack.settle()
+        self.hooks()
+
+    def hooks(self) -> None:
+        """What CI systems may do by signed calls, and others by forged ones."""
+        hook = {"name": "ci", "actions": ["start_rollout", "abort"], "endpoints": ["wordy"], "secret": SECRET}
+        self.asked("POST", "/v1/hooks", hook)
+        start = asks("start_rollout", "wordy", model_id="wordy", version_id="3")
+        for body, id_ in ((start, "1"), (start, "1"), (asks("abort", "wordy"), "2"), (asks("abort", "digits"), "3")):
+            self.called("ci", standard(body, self.stack.now, id_))
+        self.called("nobody", standard(start, self.stack.now, "4"))
+        self.asked("GET", "/v1/hooks")
+        added = self.asked("POST", "/v1/hooks/ci/secrets", {}).json["secrets"][1]["id"]
+        self.asked("DELETE", f"/v1/hooks/ci/secrets/{added}")
+        self.asked("DELETE", "/v1/hooks/ci")
+        self.stack.settle()
+
+    def called(self, hook: str, call: Call) -> Reply:
+        return self.api.call("POST", f"/v1/hooks/{hook}", call.body, headers=call.headers)
 
     # --- leftovers --------------------------------------------------------------------------------------------------
     def leftovers(self) -> None:

@@ -39,10 +39,18 @@ def test_each_route_is_answered_by_the_api_function():
     }
 
 
-def test_each_route_asks_for_a_key():
+def test_each_route_asks_for_a_key_but_the_calls_of_hooks_which_are_signed():
     paths = translated()["Resources"]["Api"]["Properties"]["Body"]["paths"]
-    asked = [said["security"] for methods in paths.values() for said in methods.values()]
-    assert asked == [[{"ApiKeys": []}]] * len(asked)
+    asked = {(m.upper(), path): said["security"] for path, methods in paths.items() for m, said in methods.items()}
+    assert asked.pop(("POST", "/v1/hooks/{name}")) == [{"NONE": []}]
+    assert [*asked.values()] == [[{"ApiKeys": []}]] * len(asked)
+
+
+def test_calls_without_a_key_have_a_throttle_of_their_own():
+    of_hooks = [s for s in parsed()["Resources"]["Api"]["Properties"]["MethodSettings"] if "hooks" in s["ResourcePath"]]
+    path = of_hooks[0]["ResourcePath"].replace("/~1", "/").replace("~1", "/")
+    assert (of_hooks[0]["HttpMethod"], path) == ("POST", "/v1/hooks/{name}")
+    assert of_hooks[0]["ThrottlingRateLimit"] <= 20
 
 
 def test_the_variables_of_one_level_have_one_name():

@@ -272,3 +272,61 @@ def test_watch_goes_on_until_it_is_interrupted(platform):
     watching.send_signal(signal.SIGINT)
     watching.communicate(timeout=60)
     assert (looks, watching.returncode) == (["digits"] * 3, 0)
+
+
+def test_a_hook_is_made_listed_rotated_and_revoked(platform):
+    made = platform.run("hooks", "make", "ci", "--allow", "promote", "--allow", "abort", "--endpoint", "digits")
+    assert made.stdout.startswith("whsec_")
+    rotated = json.loads(platform.run("hooks", "rotate", "ci", "--json").stdout)
+    first, second = (secret["id"] for secret in rotated["secrets"])
+    shown = platform.run("hooks", "list").stdout
+    assert all(text in shown for text in ("ci", "promote abort", "digits", first, second))
+    assert platform.run("hooks", "drop-secret", "ci", first).exit_code == 0
+    assert platform.run("hooks", "revoke", "ci").exit_code == 0
+    assert json.loads(platform.run("hooks", "list", "--json").stdout)[0]["secrets"] == []
+
+
+def test_a_hooks_rules_are_said_in_one_line(platform, tmp_path):
+    (tmp_path / "secret").write_text("It's a Secret to Everybody\n")
+    on = ("--on", "release=start_rollout", "--model", "digits", "--version-from", "tag")
+    where = ("--form", "github", "--allow", "start_rollout", "--endpoint", "digits")
+    secret = ("--secret-file", str(tmp_path / "secret"))
+    made = json.loads(platform.run("hooks", "make", "gh", *where, *on, *secret, "--json").stdout)
+    assert made["secret"] == "It's a Secret to Everybody"
+    assert made["rules"] == [
+        {
+            "event": "release",
+            "action": "start_rollout",
+            "endpoint": "digits",
+            "model_id": "digits",
+            "version_from": "tag",
+            "branch": "",
+            "alias": "",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "said"),
+    [
+        (("--form", "gitlab_token"), 1, "can send others for ever"),
+        (("--on", "release"), 2, "say EVENT=ACTION"),
+        (("--form", "github", "--on", "ping=abort"), 1, "'ping' is no event"),
+    ],
+)
+def test_a_hook_that_would_be_wrong_is_refused_in_one_line(platform, more, status, said):
+    ended = platform.run("hooks", "make", "x", "--allow", "abort", "--endpoint", "digits", *more)
+    assert (ended.exit_code, said in ended.stderr, ended.stderr.count("\n")) == (status, True, 1)
+
+
+def test_the_log_of_hooks_shows_the_newest_calls_of_both_files(tmp_path):
+    line = '{"at": "2026-03-01T00:00:00+00:00", "hook": "ci", "outcome": "refused", "why": "%s"}\n'
+    (tmp_path / "audit.jsonl.1").write_text(line % "bad signature")
+    accepted = '{"at": "t", "hook": "cd", "outcome": "accepted", "action": "abort", "endpoint": "digits"}\n'
+    (tmp_path / "audit.jsonl").write_text(accepted + line % "stale")
+    assert run(tmp_path, "hooks", "log").stdout.splitlines() == [
+        "2026-03-01T00:00:00+00:00  ci: refused (bad signature)",
+        "t  cd: accepted abort of digits",
+        "2026-03-01T00:00:00+00:00  ci: refused (stale)",
+    ]
+    assert "stale" in run(tmp_path, "hooks", "log", "ci", "-n", "1").stdout

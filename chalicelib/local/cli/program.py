@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from chalicelib.domain.errors import NotYet, Rejected
 from chalicelib.local.cli import (
     aliases,
+    hooks,
     keys,
     logs,
     looking,
@@ -81,3 +82,4 @@ app.command("start")(steering.start)
 app.command("logs")(logs.logs)
 app.add_typer(keys.app, name="keys")
 app.add_typer(aliases.app, name="alias")
+app.add_typer(hooks.app, name="hooks")

@@ -1,7 +1,7 @@
 """The control API on one machine: the same Chalice routes as on AWS, answered through Chalice's own gateway code.
 
-The key was checked before. Who calls is put where the AWS authorizer puts it, `context["authorizer"]` of the request,
-which no header of a client can reach.
+The key was checked before; the calls of hooks have none, and prove themselves. Who calls is put where the AWS
+authorizer puts it, `context["authorizer"]` of the request, which no header of a client can reach.
 """
 
 import base64
@@ -11,6 +11,7 @@ from typing import Any, cast
 from chalice.config import Config
 from chalice.local import ForbiddenError, LambdaEventConverter, LocalChalice, LocalGateway
 
+from chalicelib.local.gateway.hooks import is_hook_call
 from chalicelib.local.gateway.messages import JSON, Request, Response, error
 from chalicelib.pipeline.keys import Denied
 from chalicelib.pipeline.records import ApiKey
@@ -29,11 +30,12 @@ class ControlPlane:
         self._config = Config.create(chalice_app=app)
 
     def answer(self, request: Request) -> Response:
-        """Return what the routes answer to a caller whose key was checked."""
-        if request.caller is None:
+        """Return what the routes answer to a caller whose key was checked, or to the call of a hook."""
+        if request.caller is None and not is_hook_call(request):
             raise Denied("the control API needs a key", code="unauthenticated")
         gateway = LocalGateway(self._app, self._config)
-        gateway.event_converter = _CallerAdded(gateway.event_converter, request.caller)
+        if request.caller:
+            gateway.event_converter = _CallerAdded(gateway.event_converter, request.caller)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
         headers.pop("authorization", None)  # checked, and no route's business
         method = "GET" if request.method == "HEAD" else request.method

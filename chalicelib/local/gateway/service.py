@@ -17,6 +17,7 @@ from chalicelib.local.gateway.bodies import NATIVE, as_meant, route_of
 from chalicelib.local.gateway.control import ControlPlane
 from chalicelib.local.gateway.counters import Counters
 from chalicelib.local.gateway.exposition import exposition_of
+from chalicelib.local.gateway.hooks import HookDoor, is_hook_call
 from chalicelib.local.gateway.messages import Request, Response, error, refusal
 from chalicelib.local.gateway.predict import Forward, Predictor, message_of
 from chalicelib.local.gateway.routes import Routes
@@ -36,7 +37,7 @@ StoreEvent = Callable[[dict[str, str], bytes], int]
 
 
 class GatewayService:
-    """The public service. Every route needs a key, also those that don't exist."""
+    """The public service. Every route needs a key, also those that don't exist; only the calls of hooks have none."""
 
     def __init__(
         self, *, routes: Routes, predictor: Predictor, counters: Counters, control: ControlPlane | None, pool: Executor
@@ -46,12 +47,15 @@ class GatewayService:
         self._counters = counters
         self._control = control
         self._pool = pool
+        self._hooks = HookDoor()
         self._keys: Mapping[str, ApiKey] = {}  # that _callers were checked against
         self._callers: dict[bytes, ApiKey] = {}  # by what they say in Authorization
         self._ids = map(f"{secrets.token_hex(6)}-{{}}".format, itertools.count(1))
 
     def admit(self, request: Request) -> Response | None:
         """Check the key before the body is read; return the refusal of a caller without a valid one."""
+        if is_hook_call(request):
+            return self._hooks.admit(request)
         if self._keys is not self._routes.keys:  # a key was made or revoked: everyone is looked at anew
             self._keys, self._callers = self._routes.keys, {}
         bearer = request.fields.get(b"authorization", b"")
