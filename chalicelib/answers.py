@@ -13,6 +13,7 @@ from chalicelib.domain.exam import Exam
 from chalicelib.domain.findings import ArtifactFormat, Finding, PolicyChange, Verdict
 from chalicelib.domain.hooks import Action, Form, VersionFrom
 from chalicelib.domain.rollout import Judgement, Phase, Plan
+from chalicelib.domain.strategy import Strategy
 from chalicelib.domain.transition import Transition
 from chalicelib.domain.version import SealedFile
 
@@ -88,6 +89,8 @@ class Running(Answer):
 
 
 class RolloutSummary(Answer):
+    """A rollout; `gate` is the percent whose gate waits for approval, 0 for none."""
+
     id: str
     endpoint: str
     model_id: str
@@ -95,6 +98,7 @@ class RolloutSummary(Answer):
     canary: str
     stable: str
     phase: Phase
+    strategy: Strategy
     step: int
     steps: list[int]
     weight: int
@@ -102,6 +106,7 @@ class RolloutSummary(Answer):
     reason: str
     opened: datetime
     ended: datetime | None
+    gate: int
 
 
 class Rollout(RolloutSummary):

@@ -163,6 +163,18 @@ def promote(name: str) -> Json:
     return manage.promote(name, _Bound.ports())
 
 
+@routes.add(
+    "POST",
+    "/v1/endpoints/{name}/approve",
+    "Approve the step that the rollout waits before.",
+    scope="deploy",
+    answer="Rollout",
+    status=202,
+)
+def approve(name: str) -> Json:
+    return manage.approve(name, _Bound.ports())
+
+
 @routes.add("POST", "/v1/endpoints/{name}/abort", "Abort the rollout.", scope="deploy", answer="Rollout", status=202)
 def abort(name: str) -> Json:
     return manage.abort(name, _Bound.ports())

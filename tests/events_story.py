@@ -44,6 +44,7 @@ class Story:
         self._steered_version("v5")
         self._quiet_and_superseded_version("v6", "v7")
         self._examined_version("v9")
+        self._gated_and_queued_version("v11", "v12")
         self._revived()
         self._swept()
         return {t.kind: t for t in reversed(self.ports.registry.timeline(limit=10_000))}
@@ -112,14 +113,26 @@ class Story:
         self.ports.invoker.otherwise = lambda call: answers.pop()
         self._go(3)
 
+    def _gated_and_queued_version(self, gated, newer):
+        plan = b"strategy: blue_green\ngates: [100]\non_newer: queue"
+        self.ports.drop.put(f"digits/{gated}/deploy.yaml", plan)
+        self._tried(gated)
+        self._put(newer)
+        self._look(newer)
+        manage.approve(DIGITS, self.ports)
+        self._go(1)
+        for _ in (gated, newer):
+            manage.abort(DIGITS, self.ports)
+            self._go(2)
+
     def _revived(self):
         promoted = Records(self.ports.registry).endpoint(DIGITS).value.promoted
         self.ports.fleet.running[promoted] = Running(FleetState.FAILED, reason="exited 5 times")
         re_sync(self.ports)
 
     def _swept(self):
-        self.ports.fleet.running["v8-0123456789ab"] = Running(FleetState.READY)
-        self.ports.store.put("digits/v8/0123456789abcdef/model.mar", b"half")
+        self.ports.fleet.running["v10-0123456789ab"] = Running(FleetState.READY)
+        self.ports.store.put("digits/v10/0123456789abcdef/model.mar", b"half")
         self.ports.clock.tick(hours=2)
         sweep(self.ports)
 

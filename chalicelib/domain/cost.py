@@ -12,7 +12,7 @@ def side_by_side(rollout: Rollout) -> timedelta:
     if not rollout.stable:
         return timedelta(0)
     judged = len([step for step in rollout.plan.steps if step < 100])  # noqa: PLR2004 - percent
-    return judged * rollout.plan.step_time + rollout.plan.keep_warm
+    return judged * rollout.plan.step_time + rollout.plan.bake + rollout.plan.keep_warm
 
 
 def instance_hours(rollout: Rollout) -> float:

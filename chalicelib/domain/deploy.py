@@ -17,6 +17,8 @@ from chalicelib.domain.deployment import Resources
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Plan, Thresholds
+from chalicelib.domain.split import WHOLE
+from chalicelib.domain.strategy import BLUE_GREEN_BAKE, LINEAR_BY, Gate, Strategy, equal_steps
 from chalicelib.domain.wishes import ThresholdWishes, Wishes
 
 T = TypeVar("T", Plan, Thresholds, Resources)
@@ -58,6 +60,8 @@ class Bounds:
     max_nonfinite_share: float = 0.1
     max_latency_ratio: float = 10.0
     max_latency_slack_ms: float = 1000.0
+    max_bake: timedelta = timedelta(days=1)
+    strategies: tuple[str, ...] = ("canary", "linear", "blue_green")  # all_at_once is judged by nothing
     grants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -91,7 +95,8 @@ def may_deploy(endpoint_owner: str | None, ref: VersionRef, endpoint_name: str, 
 
 def _over(base: Settled, wishes: Wishes) -> Settled:
     """Return it with everything that the wishes say."""
-    plan = _said(base.plan, wishes, "steps step_time max_extensions on_inconclusive keep_warm")
+    plan = _said(base.plan, wishes, "step_time max_extensions on_inconclusive keep_warm windows on_newer")
+    plan = _gated(_by_strategy(plan, wishes), wishes)
     thresholds = _said(plan.thresholds, wishes.thresholds, " ".join(ThresholdWishes.model_fields))
     resources = _said(base.resources, wishes, "memory_mb instance_type environment")
     count = wishes.count(resources.replicas)
@@ -101,6 +106,40 @@ def _over(base: Settled, wishes: Wishes) -> Settled:
         # The rollout waits longer than the replica may take, so that a slow one ends with its own error.
         plan = replace(plan, start_timeout=max(plan.start_timeout, 2 * wishes.start_timeout))
     return Settled(wishes.endpoint or base.endpoint, replace(plan, thresholds=thresholds), resources)
+
+
+def _by_strategy(base: Plan, wishes: Wishes) -> Plan:
+    """Return the plan with the steps and the bake that its strategy has."""
+    strategy = wishes.strategy or (Strategy.CANARY if wishes.steps else base.strategy)
+    bake = base.bake if wishes.bake is None else wishes.bake
+    match strategy:
+        case Strategy.CANARY:
+            steps = wishes.steps or (base.steps if base.strategy is strategy else Plan().steps)
+        case Strategy.LINEAR if wishes.step_by or base.strategy is not strategy:
+            steps = equal_steps(wishes.step_by or LINEAR_BY)
+        case Strategy.LINEAR:
+            steps = base.steps
+        case _:
+            steps = (WHOLE,)
+            bake = bake or (BLUE_GREEN_BAKE if strategy is Strategy.BLUE_GREEN else bake)
+    return replace(base, strategy=strategy, steps=steps, bake=bake)
+
+
+def _gated(plan: Plan, wishes: Wishes) -> Plan:
+    """Return the plan with its gates, each before a step that there is; raises Rejected."""
+    gates = plan.gates if wishes.gates is None else tuple(sorted((w.gate for w in wishes.gates), key=_before))
+    percents = [gate.before for gate in gates]
+    strange = sorted(set(percents) - set(plan.steps))
+    twice = sorted({percent for percent in percents if percents.count(percent) > 1})
+    if strange or twice:
+        steps = ", ".join(str(step) for step in plan.steps)
+        wrong = f"{strange[0]} is none of the steps {steps}" if strange else f"{twice[0]} is there twice"
+        raise Rejected(f"deploy.yaml: gates: {wrong}; a gate stands before a step", code="bad_deploy_yaml")
+    return replace(plan, gates=gates)
+
+
+def _before(gate: Gate) -> int:
+    return gate.before
 
 
 def _said(base: T, wishes: BaseModel, names: str) -> T:
@@ -125,6 +164,7 @@ def _past_limits(wishes: Wishes, bounds: Bounds) -> list[str]:
         _past("max_extensions", wishes.max_extensions, most=bounds.max_extensions),
         _past("start_timeout", wishes.start_timeout, least=timedelta(seconds=1), most=bounds.max_start_timeout),
         _past("keep_warm", wishes.keep_warm, most=bounds.max_keep_warm),
+        _past("bake", wishes.bake or None, least=bounds.min_step_time, most=bounds.max_bake),
         _past("thresholds.min_requests", limits.min_requests, least=bounds.least_requests),
         _past("thresholds.max_error_share", limits.max_error_share, most=bounds.max_error_share),
         _past("thresholds.max_rejected_share", limits.max_rejected_share, most=bounds.max_rejected_share),
@@ -144,7 +184,13 @@ def _past(name: str, wished: Any, *, least: Any = None, most: Any = None) -> str
 
 def _past_names(wishes: Wishes, bounds: Bounds) -> list[str]:
     names = [past_name(name, bounds) for name in wishes.environment or {}]
-    return [_past_type(wishes.instance_type, bounds), *names]
+    return [_past_type(wishes.instance_type, bounds), _past_strategy(wishes.strategy, bounds), *names]
+
+
+def _past_strategy(strategy: Strategy | None, bounds: Bounds) -> str:
+    if strategy is None or strategy in bounds.strategies:
+        return ""
+    return f"strategy {strategy} is not among those that the operator allows ({', '.join(bounds.strategies)})"
 
 
 def _past_type(name: str | None, bounds: Bounds) -> str:

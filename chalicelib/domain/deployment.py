@@ -102,6 +102,7 @@ class Endpoint:
     previous: str = ""
     previous_until: datetime | None = None
     rollout: str = ""  # id of the open one
+    queued: str = ""  # id of the one that opens when the open one has ended
     # Deployments that left the split, each with the moment from which it may be stopped.
     retiring: Mapping[str, datetime] = field(default_factory=dict)
     rate: float = 0.0  # predictions a second that an operator lets through; 0: what the platform says

@@ -80,6 +80,16 @@ class Examined(OfRollout):
 
 
 @_exact
+class Waiting(Moved):
+    gate: Annotated[int, Field(description="percent of the step that waits for approval")]
+
+
+@_exact
+class Approved(OfRollout):
+    gate: Annotated[int, Field(description="percent of the step that was approved")]
+
+
+@_exact
 class Returned(TypedDict):
     split: Split
 
@@ -98,10 +108,14 @@ KINDS: Mapping[str, Any] = {
     "drop.rejected": Validated,
     "version.registered": Registered,
     "version.changed": Nothing,
+    "rollout.queued": OfRollout,
     "rollout.opened": Opened,
     "rollout.examined": Examined,
     "rollout.shifted": Moved,
     "rollout.extended": Moved,
+    "rollout.gate_waiting": Waiting,
+    "rollout.approved": Approved,
+    "rollout.baking": Moved,
     "rollout.promoted": Moved,
     "rollout.rolled_back": Moved,
     "rollout.failed": Moved,

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.rollout import Phase, Rollout
 from chalicelib.domain.split import WHOLE, Split
+from chalicelib.domain.traffic import Traffic
 
 # A request that was routed by the last split may still be on its way.
 LINGER = timedelta(minutes=1)
@@ -23,9 +24,20 @@ def opened(endpoint: Endpoint, rollout: Rollout) -> Endpoint:
 
 def shifted(endpoint: Endpoint, rollout: Rollout, step: int, reason: str, now: datetime) -> tuple[Endpoint, Rollout]:
     """Give the canary the weight of a step, whose window begins now."""
-    after = replace(rollout, phase=Phase.STEPPING, step=step, step_since=now, extensions=0, reason=reason)
+    phase = Phase.BAKING if rollout.plan.steps[step] == WHOLE else Phase.STEPPING
+    after = replace(rollout, phase=phase, step=step, step_since=now, extensions=0, reason=reason)
     split = Split.between(after.stable, after.canary.id, after.weight, after.id)
     return replace(endpoint, split=split), after
+
+
+def baking(endpoint: Endpoint, rollout: Rollout, reason: str, now: datetime, last: Traffic) -> tuple[Endpoint, Rollout]:
+    """Give the canary all traffic; it is judged on, by stable's `last` window, and stable is what is promoted."""
+    return shifted(endpoint, replace(rollout, baseline=last), len(rollout.plan.steps) - 1, reason, now)
+
+
+def approved(rollout: Rollout, reason: str) -> Rollout:
+    """Open the gate that the rollout waits at."""
+    return replace(rollout, approved=(*rollout.approved, rollout.gate), gate=0, gate_since=None, reason=reason)
 
 
 def promoted(endpoint: Endpoint, rollout: Rollout, reason: str, now: datetime) -> tuple[Endpoint, Rollout]:

@@ -13,6 +13,7 @@ from chalicelib.domain.deployment import Deployment, Running
 from chalicelib.domain.exam import Exam
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.split import Split
+from chalicelib.domain.strategy import Gate, OnNewer, Strategy
 from chalicelib.domain.traffic import Traffic
 
 
@@ -39,6 +40,7 @@ class Thresholds:
 class Plan:
     """How a rollout goes, fixed when it opens."""
 
+    strategy: Strategy = Strategy.CANARY
     steps: tuple[int, ...] = (5, 25, 50, 100)  # canary percents, growing, ending at 100
     step_time: timedelta = timedelta(seconds=60)  # least time at each step
     max_extensions: int = 3  # times that a step without enough evidence is extended by step_time
@@ -46,11 +48,17 @@ class Plan:
     start_timeout: timedelta = timedelta(minutes=10)
     keep_warm: timedelta = timedelta(minutes=10)  # the previous deployment, after promotion
     thresholds: Thresholds = field(default_factory=Thresholds)
+    bake: timedelta = timedelta(0)  # with all traffic, still judged and returned by itself; 0: promoted at once
+    gates: tuple[Gate, ...] = ()
+    windows: tuple[str, ...] = ()  # when a step may be taken, as domain.windows reads them; none: at any time
+    on_newer: OnNewer = OnNewer.SUPERSEDE
 
 
 class Phase(StrEnum):
+    QUEUED = "queued"  # it waits for the end of the rollout that is open
     STARTING = "starting"  # the canary's deployment is being started and load tested
-    STEPPING = "stepping"  # it has traffic and is judged
+    STEPPING = "stepping"  # it has a share of the traffic and is judged
+    BAKING = "baking"  # it has all traffic and is judged; stable is warm
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
     ABORTED = "aborted"  # by a person
@@ -58,7 +66,9 @@ class Phase(StrEnum):
     FAILED = "failed"  # it never became ready
 
 
-OPEN = frozenset({Phase.STARTING, Phase.STEPPING})
+OPEN = frozenset({Phase.STARTING, Phase.STEPPING, Phase.BAKING})
+WITH_TRAFFIC = frozenset({Phase.STEPPING, Phase.BAKING})
+ENDS = frozenset(Phase) - OPEN - {Phase.QUEUED}
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,10 @@ class Rollout:
     reason: str = ""  # why it is where it is, with numbers
     ended: datetime | None = None
     exam: Exam | None = None  # on golden.jsonl, before any traffic; None: the version has none
+    gate: int = 0  # percent of the gate that it waits at; 0: at none
+    gate_since: datetime | None = None
+    approved: tuple[int, ...] = ()  # gates that were opened
+    baseline: Traffic | None = None  # of stable, in the window before the canary got all traffic
 
     @property
     def is_open(self) -> bool:
@@ -105,7 +119,7 @@ class Observation:
     stable: Running | None  # None for an endpoint's first version
     split: Split
     canary_traffic: Traffic = field(default_factory=Traffic)
-    stable_traffic: Traffic = field(default_factory=Traffic)
+    stable_traffic: Traffic = field(default_factory=Traffic)  # while it bakes: of its last window
 
 
 class Outcome(StrEnum):
@@ -171,6 +185,21 @@ class Shift:
 
 
 @dataclass(frozen=True)
+class Await:
+    """Wait at the gate before `weight` percent until somebody agrees."""
+
+    weight: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Bake:
+    """The canary gets all traffic and goes on being judged; stable stays warm."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Promote:
     """The canary becomes the promoted deployment with all traffic."""
 
@@ -193,4 +222,4 @@ class Fail:
     unservable: bool
 
 
-Action = Start | Restart | Examine | Hold | Extend | Shift | Promote | RollBack | Fail
+Action = Start | Restart | Examine | Hold | Extend | Shift | Await | Bake | Promote | RollBack | Fail

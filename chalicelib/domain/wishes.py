@@ -17,6 +17,8 @@ from chalicelib.domain.errors import Rejected
 from chalicelib.domain.refs import NAME_RULE, is_legal
 from chalicelib.domain.rollout import OnInconclusive
 from chalicelib.domain.split import WHOLE
+from chalicelib.domain.strategy import Gate, OnNewer, Strategy
+from chalicelib.domain.windows import window_from
 
 # --- what a drop may say -----------------------------------------------------------------------------------------
 _DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
@@ -24,6 +26,7 @@ _DURATION_RULE = "seconds as a number, or a duration such as 90s, 5m or 1h30m"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _INSTANCE_TYPE = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _MOST_STEPS = 20
+_MOST_WINDOWS = 20
 _LONGEST_VALUE = 4096
 
 
@@ -67,6 +70,17 @@ def _steps(steps: object) -> tuple[int, ...]:
     return tuple(steps)
 
 
+def _windows(windows: object) -> tuple[str, ...]:
+    if not isinstance(windows, list | tuple) or len(windows) > _MOST_WINDOWS:
+        raise ValueError(f"must be a list of at most {_MOST_WINDOWS} windows, such as [Mon-Fri 09:00-17:00 UTC]")
+    for text in windows:
+        try:
+            window_from(str(text))
+        except ValueError as error:
+            raise ValueError(f"{str(text)[:80]!r} {error}") from error
+    return tuple(str(text) for text in windows)
+
+
 def _environment(variables: object) -> object:
     if not isinstance(variables, Mapping):
         raise ValueError("must map names to values")  # noqa: TRY004 - pydantic reads ValueErrors only
@@ -103,16 +117,39 @@ class ThresholdWishes(_Strict):
     latency_slack_ms: Annotated[float, Field(ge=0)] | None = None
 
 
+class GateWish(_Strict):
+    """See `strategy.Gate`."""
+
+    before: Annotated[int, Field(ge=1, le=WHOLE)]
+    timeout: Duration | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: object) -> object:
+        """Take a bare percent for a gate that a person opens."""
+        return {"before": value} if type(value) is int else value
+
+    @property
+    def gate(self) -> Gate:
+        return Gate(self.before, self.timeout)
+
+
 class Wishes(_Strict):
     """The content of a `deploy.yaml`; what isn't said is None. Also how an operator says the platform's defaults."""
 
     endpoint: Annotated[str, BeforeValidator(_endpoint)] | None = None
+    strategy: Annotated[Strategy, Field(strict=False)] | None = None
     steps: Annotated[tuple[int, ...], BeforeValidator(_steps)] | None = None
+    step_by: Annotated[int, Field(ge=1, le=50)] | None = None
     step_time: Duration | None = None
     max_extensions: Annotated[int, Field(ge=0)] | None = None
     on_inconclusive: Annotated[OnInconclusive, Field(strict=False)] | None = None
     start_timeout: Duration | None = None
     keep_warm: Duration | None = None
+    bake: Duration | None = None
+    gates: Annotated[tuple[GateWish, ...], Field(strict=False, max_length=_MOST_STEPS)] | None = None
+    windows: Annotated[tuple[str, ...], BeforeValidator(_windows)] | None = None
+    on_newer: Annotated[OnNewer, Field(strict=False)] | None = None
     thresholds: ThresholdWishes = Field(default_factory=ThresholdWishes)
     replicas: Positive | None = None
     min: Positive | None = None
@@ -127,6 +164,16 @@ class Wishes(_Strict):
             raise ValueError("replicas: say either replicas, or min and max, not both")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min: must be at most max, which is {self.max}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.strategy is Strategy.BLUE_GREEN and self.bake == timedelta(0):
+            raise ValueError("bake: blue_green is judged while it bakes; give it a time, such as 10m")
+        if self.steps is not None and self.strategy not in {None, Strategy.CANARY}:
+            raise ValueError(f"steps: belong to strategy canary, not to {self.strategy}")
+        if self.step_by is not None and self.strategy is not Strategy.LINEAR:
+            raise ValueError("step_by: belongs to strategy linear; say `strategy: linear`, too")
         return self
 
     def count(self, otherwise: int) -> int:

@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib.domain.decide import decide, verdict_on
+from chalicelib.domain.carry_out import Change, carry_out
+from chalicelib.domain.decide import decide
+from chalicelib.domain.decide_traffic import verdict_on
 from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.errors import NotFound, Rejected
-from chalicelib.domain.moves import ended, promoted, shifted
 from chalicelib.domain.rollout import (
+    WITH_TRAFFIC,
     Action,
+    Await,
     Examine,
-    Extend,
     Fail,
     Hold,
     Observation,
@@ -24,11 +26,12 @@ from chalicelib.domain.rollout import (
     Restart,
     RollBack,
     Rollout,
-    Shift,
     Start,
 )
+from chalicelib.domain.split import WHOLE
 from chalicelib.domain.traffic import Traffic
 from chalicelib.pipeline.examine import examine
+from chalicelib.pipeline.open_rollout import open_queued
 from chalicelib.pipeline.ports import Capacity, Ports, Write
 from chalicelib.pipeline.records import Records, Stored, to_json
 from chalicelib.pipeline.transitions import of_rollout
@@ -36,11 +39,12 @@ from chalicelib.pipeline.wakeups import wake_catalogue, wake_endpoint
 
 
 def advance(name: str, ports: Ports) -> Action | None:
-    """Take the one next action of an endpoint's open rollout; None when there is none."""
+    """Take the one next action of an endpoint's open rollout, or open the one that waits; None when there is none."""
     records = Records(ports.registry)
     endpoint = records.endpoint(name)
     rollout = records.open_rollout(endpoint.value) if endpoint else None
     if not endpoint or not rollout:
+        open_queued(name, ports)
         return None
     seen = observe(endpoint.value, rollout.value, ports)
     action = decide(rollout.value, seen, ports.clock())
@@ -59,8 +63,16 @@ def observe(endpoint: Endpoint, rollout: Rollout, ports: Ports) -> Observation:
         stable=ports.fleet.observe(rollout.stable) if rollout.stable else None,
         split=endpoint.split,
         canary_traffic=ports.metrics.traffic(rollout.canary.id, since) if since else Traffic(),
-        stable_traffic=ports.metrics.traffic(rollout.stable, since) if since and rollout.stable else Traffic(),
+        stable_traffic=_of_stable(rollout, ports),
     )
+
+
+def _of_stable(rollout: Rollout, ports: Ports) -> Traffic:
+    """Return stable's traffic in the step's window; of a canary that bakes or that gets all at once, in the last."""
+    if rollout.phase is Phase.BAKING:
+        return rollout.baseline or Traffic()
+    since = rollout.step_since or (rollout.opened if rollout.plan.steps[0] == WHOLE else None)
+    return ports.metrics.traffic(rollout.stable, since) if since and rollout.stable else Traffic()
 
 
 @dataclass(frozen=True)
@@ -75,12 +87,11 @@ class _Gathered:
     def judgement(self) -> Mapping[str, Any]:
         """Return what an event says of the verdict: nothing before there was one."""
         rollout = self.rollout.value
-        return {"judgement": to_json(verdict_on(rollout, self.seen))} if rollout.phase is Phase.STEPPING else {}
+        return {"judgement": to_json(verdict_on(rollout, self.seen))} if rollout.phase in WITH_TRAFFIC else {}
 
 
 def _act(action: Action, at: _Gathered, ports: Ports) -> None:
-    now = ports.clock()
-    endpoint, rollout = at.endpoint.value, at.rollout.value
+    rollout = at.rollout.value
     match action:
         case Start(_, at_least):
             _start(Capacity(at_least, may_scale_in=False), at, ports)
@@ -91,18 +102,10 @@ def _act(action: Action, at: _Gathered, ports: Ports) -> None:
             examine(at.rollout, ports)
         case Hold():
             pass
-        case Extend(reason):
-            longer = replace(rollout, extensions=rollout.extensions + 1, reason=reason)
-            _commit(at, (endpoint, longer), "rollout.extended", ports)
-        case Shift(step, reason):
-            _commit(at, shifted(endpoint, rollout, step, reason, now), "rollout.shifted", ports)
-        case Promote(reason):
-            _commit(at, promoted(endpoint, rollout, reason, now), "rollout.promoted", ports)
-        case RollBack(reason, phase):
-            _commit(at, ended(endpoint, rollout, phase, reason, now), f"rollout.{phase}", ports)
-        case Fail(reason, unservable):
-            after = ended(endpoint, rollout, Phase.FAILED, reason, now)
-            _commit(at, after, "rollout.failed", ports, [_unservable(rollout, reason, ports)] if unservable else [])
+        case Fail(reason, unservable=True):
+            _change(action, at, ports, [_unservable(rollout, reason, ports)])
+        case _:
+            _change(action, at, ports)
 
 
 def _start(capacity: Capacity, at: _Gathered, ports: Ports) -> None:
@@ -112,17 +115,16 @@ def _start(capacity: Capacity, at: _Gathered, ports: Ports) -> None:
     except Rejected as error:
         if at.rollout.value.phase is not Phase.STARTING:
             raise
-        after = ended(at.endpoint.value, at.rollout.value, Phase.FAILED, str(error), ports.clock())
-        _commit(at, after, "rollout.failed", ports)
+        _change(Fail(str(error), unservable=False), at, ports)
 
 
-def _commit(
-    at: _Gathered, after: tuple[Endpoint, Rollout], kind: str, ports: Ports, also: Sequence[Write] = ()
-) -> None:
+def _change(action: Change, at: _Gathered, ports: Ports, also: Sequence[Write] = ()) -> None:
     """Write both records, and tell the transition, all or nothing; raises Conflict."""
-    served, rolled = after
-    split = dict(served.split.weights)
-    told = of_rollout(kind, rolled, rolled.reason, at=ports.clock(), split=split, **at.judgement)
+    now = ports.clock()
+    kind, served, rolled = carry_out(action, at.endpoint.value, at.rollout.value, at.seen, now)
+    gate = {"gate": action.weight} if isinstance(action, Await) else {}
+    data = {"split": dict(served.split.weights), **gate, **at.judgement}
+    told = of_rollout(kind, rolled, rolled.reason, at=now, **data)
     writes = [replace(at.endpoint, value=served).write, replace(at.rollout, value=rolled).write, *also]
     ports.registry.commit(writes, [told])
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from chalicelib.domain.deployment import Endpoint, FleetState
 from chalicelib.domain.errors import NotFound, Rejected
+from chalicelib.domain.moves import approved
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Rollout
 from chalicelib.domain.split import WHOLE, Split
@@ -46,6 +47,18 @@ def resume(endpoint: str, ports: Ports) -> dict[str, Any]:
 def promote(endpoint: str, ports: Ports, *, by: str = PERSON) -> dict[str, Any]:
     """Skip what is left of the analysis; takes effect when the canary is ready."""
     return _steer(endpoint, "rollout.promote_asked", f"promotion asked for by {by}", ports, wish="promote")
+
+
+def approve(endpoint: str, ports: Ports, *, by: str = PERSON) -> dict[str, Any]:
+    """Open the gate that the rollout waits at."""
+    rollout = _open_rollout(endpoint, ports)
+    gate = rollout.value.gate
+    if not gate:
+        message = f"the rollout of {rollout.value.ref} waits at no gate, so there is nothing to approve"
+        raise Rejected(message, code="conflict")
+    reason = f"{gate} % approved by {by}"
+    after = replace(rollout, value=approved(rollout.value, reason))
+    return _write(rollout, after, "rollout.approved", reason, ports, gate=gate)
 
 
 def abort(endpoint: str, ports: Ports, *, by: str = PERSON) -> dict[str, Any]:
@@ -93,16 +106,25 @@ def _returned(endpoint: Endpoint, ports: Ports) -> Endpoint:
 
 
 def _steer(endpoint: str, kind: str, message: str, ports: Ports, **changes: Any) -> dict[str, Any]:
-    stored = Records(ports.registry).known_endpoint(endpoint)
-    rollout = Records(ports.registry).open_rollout(stored.value)
-    if not rollout:
-        raise Rejected(f"{endpoint} has no open rollout; start one, or drop a new version", code="conflict")
-    changed = rollout.to(**changes)
+    rollout = _open_rollout(endpoint, ports)
+    return _write(rollout, rollout.to(**changes), kind, message, ports)
+
+
+def _write(
+    rollout: Stored[Rollout], changed: Stored[Rollout], kind: str, message: str, ports: Ports, **told_too: Any
+) -> dict[str, Any]:
     once = replace(changed.value, id=f"{rollout.id}@{rollout.revision}")
-    told = replace(of_rollout(kind, once, message, at=ports.clock()), rollout=rollout.id)
+    told = replace(of_rollout(kind, once, message, at=ports.clock(), **told_too), rollout=rollout.id)
     ports.registry.commit([changed.write], [told])
-    wake_endpoint(endpoint, ports)
+    wake_endpoint(changed.value.endpoint, ports)
     return views.describe_rollout(changed.value, ports)
+
+
+def _open_rollout(endpoint: str, ports: Ports) -> Stored[Rollout]:
+    records = Records(ports.registry)
+    if rollout := records.open_rollout(records.known_endpoint(endpoint).value):
+        return rollout
+    raise Rejected(f"{endpoint} has no open rollout; start one, or drop a new version", code="conflict")
 
 
 def _opened(rollout_id: str, ports: Ports) -> Stored[Rollout]:

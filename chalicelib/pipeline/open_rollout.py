@@ -1,6 +1,7 @@
-"""Open the rollout of a registered version, and end the one that it supersedes in the same write."""
+"""Open the rollout of a registered version: at once, in the place of the one that is open, or when that has ended."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from chalicelib.domain.errors import NotFound
 from chalicelib.domain.moves import ended, opened
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Phase, Rollout
+from chalicelib.domain.strategy import AT_ONCE, OnNewer
 from chalicelib.domain.transition import Transition
 from chalicelib.domain.version import Version
 from chalicelib.pipeline.deploy_yaml import settled
@@ -27,7 +29,7 @@ def open_rollout(ref: VersionRef, ports: Ports, *, endpoint: str = "", once: str
     """Open the rollout of a registered version and return its id; the same `once` opens nothing twice.
 
     A drop opens one rollout for each version, ever: a replayed event can't redeploy what was rolled back. An open
-    rollout of the same endpoint is superseded in the same write. Raises NotFound or Rejected.
+    rollout of the same endpoint is superseded in the same write, or has this one wait. Raises NotFound or Rejected.
     """
     records = Records(ports.registry)
     version = records.version(ref)
@@ -45,9 +47,27 @@ def open_rollout(ref: VersionRef, ports: Ports, *, endpoint: str = "", once: str
     retry = once != DROP and ports.fleet.observe(canary.id).state is FleetState.FAILED
     rollout = Rollout(rollout_id, name, ref, canary, stored.value.promoted, wishes.plan, ports.clock(), retry=retry)
     rollout = replace(rollout, exam=exam_of(version.value))
-    _commit_opening(rollout, stored, version, ports)
+    _open_or_queue(Stored(rollout_id, rollout), stored, ports)
     wake_endpoint(name, ports)
     return rollout_id
+
+
+def open_queued(name: str, ports: Ports) -> None:
+    """Open the rollout that waited for the end of another one, if there is such."""
+    records = Records(ports.registry)
+    stored = records.endpoint(name)
+    queued = records.get(Rollout, stored.value.queued) if stored and stored.value.queued else None
+    if not stored or not queued or records.open_rollout(stored.value):
+        return
+    endpoint = stored.to(queued="")
+    if queued.value.canary.id == stored.value.promoted:
+        reason = f"{queued.value.ref} serves already"
+        ports.registry.commit([endpoint.write, queued.to(phase=Phase.SUPERSEDED, reason=reason).write])
+    else:
+        _commit_opening(
+            queued.to(phase=Phase.STARTING, stable=stored.value.promoted, opened=ports.clock()), endpoint, ports
+        )
+        wake_endpoint(name, ports)
 
 
 def _rollout_id(endpoint: str, version: Version, once: str) -> str:
@@ -55,31 +75,67 @@ def _rollout_id(endpoint: str, version: Version, once: str) -> str:
     return f"r-{digest[:16]}"
 
 
-def _commit_opening(rollout: Rollout, stored: Stored[Endpoint], version: Stored[Version], ports: Ports) -> None:
-    """Write the rollout and its endpoint, and end the rollout that it supersedes, all or nothing."""
-    endpoint = stored.value
-    writes: list[Write] = []
-    told: list[Transition] = []
-    if before := Records(ports.registry).open_rollout(endpoint):
-        reason = f"{rollout.ref} is newer"
-        endpoint, after = ended(endpoint, before.value, Phase.SUPERSEDED, reason, rollout.opened)
-        writes.append(replace(before, value=after).write)
-        told.append(of_rollout("rollout.superseded", after, reason, at=rollout.opened))
-    if version.value.unservable:  # a person wants it tried again
-        writes.append(version.to(unservable="").write)
-    told.append(of_rollout("rollout.opened", rollout, _plan_in_words(rollout), at=rollout.opened, **_cost(rollout)))
-    writes += [Stored(rollout.id, rollout).write, replace(stored, value=opened(endpoint, rollout)).write]
+def _open_or_queue(rollout: Stored[Rollout], stored: Stored[Endpoint], ports: Ports) -> None:
+    before = Records(ports.registry).open_rollout(stored.value)
+    if not before:
+        _commit_opening(rollout, stored, ports)
+    elif before.value.plan.on_newer is OnNewer.QUEUE:
+        _queue(rollout, before.value, stored, ports)
+    else:
+        now, reason = rollout.value.opened, f"{rollout.value.ref} is newer"
+        endpoint, after = ended(stored.value, before.value, Phase.SUPERSEDED, reason, now)
+        told = of_rollout("rollout.superseded", after, reason, at=now)
+        _commit_opening(rollout, replace(stored, value=endpoint), ports, [replace(before, value=after).write], [told])
+
+
+def _queue(rollout: Stored[Rollout], before: Rollout, stored: Stored[Endpoint], ports: Ports) -> None:
+    """Have it wait; one that waited already gives way to it."""
+    now, reason = rollout.value.opened, f"waits for the end of the rollout of {before.ref}"
+    told = [of_rollout("rollout.queued", rollout.value, reason, at=now)]
+    writes = [rollout.to(phase=Phase.QUEUED, reason=reason).write, stored.to(queued=rollout.id).write]
+    if waited := Records(ports.registry).get(Rollout, stored.value.queued) if stored.value.queued else None:
+        newer = f"{rollout.value.ref} is newer"
+        writes.append(waited.to(phase=Phase.SUPERSEDED, reason=newer, ended=now).write)
+        told.append(of_rollout("rollout.superseded", waited.value, newer, at=now))
     ports.registry.commit(writes, told)
+
+
+def _commit_opening(
+    rollout: Stored[Rollout],
+    stored: Stored[Endpoint],
+    ports: Ports,
+    also: Sequence[Write] = (),
+    also_told: Sequence[Transition] = (),
+) -> None:
+    """Write the rollout and its endpoint, with the end of the rollout that it supersedes, all or nothing."""
+    value = rollout.value
+    version = Records(ports.registry).version(value.ref)
+    writes = [rollout.write, replace(stored, value=opened(stored.value, value)).write, *also]
+    if version and version.value.unservable:  # a person wants it tried again
+        writes.append(version.to(unservable="").write)
+    told = of_rollout("rollout.opened", value, _plan_in_words(value), at=value.opened, **_cost(value))
+    ports.registry.commit(writes, [*also_told, told])
 
 
 def _plan_in_words(rollout: Rollout) -> str:
     if not rollout.stable:
         return f"{rollout.ref} is the endpoint's first version: warm up, then all traffic; {in_words(rollout)}"
-    steps = " -> ".join(f"{s} %" for s in rollout.plan.steps)
-    least = rollout.plan.thresholds.min_requests
-    return (
-        f"{rollout.ref}: {steps}, each for {rollout.plan.step_time} and at least {least} requests; {in_words(rollout)}"
-    )
+    return f"{rollout.ref}: {_way_in_words(rollout)}{_conditions_in_words(rollout)}; {in_words(rollout)}"
+
+
+def _way_in_words(rollout: Rollout) -> str:
+    plan, least = rollout.plan, rollout.plan.thresholds.min_requests
+    bake = f", judged with all traffic for {plan.bake} and at least {least} requests" if plan.bake else ""
+    if plan.strategy in AT_ONCE:
+        return f"all traffic at once{bake or ', judged by nothing'}"
+    steps = " -> ".join(f"{s} %" for s in plan.steps)
+    return f"{steps}, each for {plan.step_time} and at least {least} requests{bake}"
+
+
+def _conditions_in_words(rollout: Rollout) -> str:
+    gates = ", ".join(f"{gate.before} %" for gate in rollout.plan.gates)
+    windows = ", ".join(rollout.plan.windows)
+    return (f"; waits for approval before {gates}" if gates else "") + (f"; steps only {windows}" if windows else "")
 
 
 def _cost(rollout: Rollout) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from chalicelib.domain.deployment import Endpoint, FleetState
 from chalicelib.domain.moves import next_retirement, without_retired
-from chalicelib.domain.rollout import Phase, Rollout
+from chalicelib.domain.rollout import WITH_TRAFFIC, Rollout
 from chalicelib.pipeline.ports import Capacity, Ports
 from chalicelib.pipeline.records import Records
 from chalicelib.pipeline.transitions import transition
@@ -58,5 +58,5 @@ def _needed(endpoint: Endpoint, rollout: Rollout | None) -> list[str]:
 
 def _may_be_returned_to(endpoint: Endpoint, rollout: Rollout | None) -> set[str]:
     """Return the deployments that must keep their room: stable from the first shift on, the previous one while warm."""
-    stable = rollout.stable if rollout and rollout.phase is Phase.STEPPING else ""
+    stable = rollout.stable if rollout and rollout.phase in WITH_TRAFFIC else ""
     return {stable, endpoint.previous}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chalicelib.domain.aliases import aliases_of
-from chalicelib.domain.decide import verdict_on
+from chalicelib.domain.decide_traffic import verdict_on
 from chalicelib.domain.deployment import Deployment, Endpoint
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.refs import VersionRef, has_legal_ids
@@ -126,9 +126,10 @@ def _deployment(deployment: Deployment, ports: Ports) -> View:
 
 def _summary(value: Rollout) -> View:
     body = to_json(value)
-    kept = ("id", "endpoint", "phase", "step", "paused", "reason", "opened", "ended", "stable")
+    kept = ("id", "endpoint", "phase", "step", "paused", "reason", "opened", "ended", "stable", "gate")
+    way = {"strategy": value.plan.strategy, "steps": list(value.plan.steps)}
     ids = {"model_id": value.ref.model_id, "version_id": value.ref.version_id, "canary": value.canary.id}
-    return {**{k: body[k] for k in kept}, **ids, "weight": value.weight, "steps": list(value.plan.steps)}
+    return {**{k: body[k] for k in kept}, **ids, **way, "weight": value.weight}
 
 
 def _live(endpoint_value: Endpoint, value: Rollout, ports: Ports) -> View:

@@ -10,7 +10,7 @@ from chalicelib.domain.deployment import Deployment, FleetState, Resources, Runn
 from chalicelib.domain.exam import Exam
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import (
-    OPEN,
+    ENDS,
     Examine,
     Extend,
     Fail,
@@ -254,6 +254,11 @@ def test_a_sick_stable_never_promotes_the_better_canary():
     assert decide(STEP_0, sick, NOW) == Extend("stable is sick: 500 errors in 950 requests; nothing to judge by")
 
 
-@pytest.mark.parametrize("phase", sorted(set(Phase) - OPEN))
+def test_a_queued_rollout_waits():
+    queued = replace(STARTING, phase=Phase.QUEUED)
+    assert decide(queued, NO_TRAFFIC, NOW) == Hold("waits for the end of the rollout that is open")
+
+
+@pytest.mark.parametrize("phase", sorted(ENDS))
 def test_an_ended_rollout_holds(phase):
     assert decide(replace(STEP_0, phase=phase, wish="promote"), BAD, NOW) == Hold(f"the rollout has ended: {phase}")

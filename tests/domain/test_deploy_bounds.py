@@ -9,6 +9,7 @@ from chalicelib.domain.deployment import Resources
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import OnInconclusive, Plan, Thresholds
+from chalicelib.domain.strategy import Gate, OnNewer, Strategy
 from chalicelib.domain.wishes import Wishes, wishes_from
 
 REF = VersionRef("digits", "v2")
@@ -114,6 +115,12 @@ def test_it_scales_where_there_is_room_between_the_least_and_the_most(mapping, m
         ({"max_extensions": 101}, "max_extensions is 101, the operator allows at most 100"),
         ({"start_timeout": "2h"}, "start_timeout is 2:00:00, the operator allows at most 1:00:00"),
         ({"start_timeout": 0}, "start_timeout is 0:00:00, the operator allows no less than 0:00:01"),
+        (
+            {"strategy": "all_at_once"},
+            "strategy all_at_once is not among those that the operator allows (canary, linear, blue_green)",
+        ),
+        ({"bake": 4}, "bake is 0:00:04, the operator allows no less than 0:00:05"),
+        ({"bake": "25h"}, "bake is 1 day, 1:00:00, the operator allows at most 1 day, 0:00:00"),
         ({"keep_warm": "25h"}, "keep_warm is 1 day, 1:00:00, the operator allows at most 1 day, 0:00:00"),
         ({"thresholds": {"min_requests": 9}}, "thresholds.min_requests is 9, the operator allows no less than 10"),
         (
@@ -163,6 +170,50 @@ def test_by_default_no_variable_is_allowed():
 def test_by_default_no_instance_type_is_allowed():
     with pytest.raises(Rejected, match=r"allows \(none\)"):
         settled({"instance_type": "ml.m5.large"}, bounds=Bounds())
+
+
+MINUTE = timedelta(minutes=1)
+EVERY_WAY = Bounds(strategies=("canary", "linear", "blue_green", "all_at_once"))
+
+
+@pytest.mark.parametrize(
+    ("mapping", "plan"),
+    [
+        ({"strategy": "canary"}, Plan()),
+        ({"strategy": "linear"}, Plan(strategy=Strategy.LINEAR, steps=(10, 20, 30, 40, 50, 60, 70, 80, 90, 100))),
+        ({"strategy": "linear", "step_by": 30}, Plan(strategy=Strategy.LINEAR, steps=(30, 60, 90, 100))),
+        ({"strategy": "blue_green"}, Plan(strategy=Strategy.BLUE_GREEN, steps=(100,), bake=10 * MINUTE)),
+        ({"strategy": "blue_green", "bake": "1m"}, Plan(strategy=Strategy.BLUE_GREEN, steps=(100,), bake=MINUTE)),
+        ({"strategy": "all_at_once"}, Plan(strategy=Strategy.ALL_AT_ONCE, steps=(100,))),
+        ({"bake": "1m"}, Plan(bake=MINUTE)),
+        ({"gates": [100, 25]}, Plan(gates=(Gate(25), Gate(100)))),
+        ({"gates": [{"before": 100, "timeout": "1m"}]}, Plan(gates=(Gate(100, MINUTE),))),
+        ({"windows": ["daily 00:00-24:00 UTC"]}, Plan(windows=("daily 00:00-24:00 UTC",))),
+        ({"on_newer": "queue"}, Plan(on_newer=OnNewer.QUEUE)),
+    ],
+)
+def test_a_strategy_is_its_steps_and_its_bake(mapping, plan):
+    assert settled(mapping, bounds=EVERY_WAY).plan == plan
+
+
+def test_a_strategy_of_the_drops_own_takes_the_place_of_the_operators_steps():
+    operators = Plan(steps=(20, 100))
+    assert settled({"strategy": "linear", "step_by": 50}, defaults=operators).plan.steps == (50, 100)
+    assert settled({"steps": [50, 100]}, defaults=Wishes(strategy="blue_green")).plan.strategy is Strategy.CANARY
+    assert settled({}, defaults=Wishes(strategy="linear", step_by=50)).plan.steps == (50, 100)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        ({"gates": [30]}, "gates: 30 is none of the steps 5, 25, 50, 100"),
+        ({"gates": [25, {"before": 25}]}, "gates: 25 is there twice"),
+        ({"strategy": "blue_green", "gates": [25]}, "gates: 25 is none of the steps 100"),
+    ],
+)
+def test_a_gate_stands_before_a_step_of_the_plan(mapping, said):
+    with pytest.raises(Rejected, match=said):
+        settled(mapping)
 
 
 @pytest.mark.parametrize("owner", [None, "digits"])

@@ -10,6 +10,7 @@ from chalicelib.domain.deploy import Bounds, settle
 from chalicelib.domain.deployment import Resources
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Plan, Thresholds
+from chalicelib.domain.strategy import LINEAR_BY
 from chalicelib.domain.wishes import ThresholdWishes, Wishes, wishes_from
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "deploy-yaml.md").read_text()
@@ -31,9 +32,8 @@ def test_every_field_is_in_the_reference_and_no_other():
 
 
 def test_the_defaults_in_the_reference_are_the_codes():
-    plan = {
-        name: getattr(PLAN, name) for name in ("steps", "step_time", "max_extensions", "on_inconclusive", "keep_warm")
-    }
+    said = "strategy steps step_time max_extensions on_inconclusive keep_warm bake gates windows on_newer"
+    plan = {name: getattr(PLAN, name) for name in said.split()} | {"step_by": LINEAR_BY}
     resources = {name: getattr(RESOURCES, name) for name in ("replicas", "memory_mb", "environment")}
     start = {"start_timeout": timedelta(seconds=RESOURCES.start_timeout_s)}
     thresholds = {name: getattr(THRESHOLDS, name) for name in ThresholdWishes.model_fields}

@@ -1,12 +1,16 @@
 """Events may be lost, doubled and out of order: whatever sequence of wake-ups comes, some things always hold."""
 
+from contextlib import suppress
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.domain.deployment import Endpoint
+from chalicelib.domain.errors import Rejected
 from chalicelib.domain.refs import VersionRef
-from chalicelib.domain.rollout import Phase, Rollout
+from chalicelib.domain.rollout import ENDS, Phase, Rollout
 from chalicelib.domain.version import Version
+from chalicelib.pipeline import manage
 from chalicelib.pipeline.advance import advance
 from chalicelib.pipeline.announce import announce
 from chalicelib.pipeline.re_sync import re_sync
@@ -18,39 +22,75 @@ from tests.fakes_artifacts import small_mar
 from tests.fakes_pipeline import FakeClock, fake_ports, settle, traffic
 
 REFS = [VersionRef("m", f"v{n}") for n in range(1, 5)]
+LOOKS = [("look", ref) for ref in REFS]
 SICK = VersionRef("m", "v3")
 MAR = small_mar()
 
+WISHES = [
+    "steps: [20, 100]",
+    "strategy: blue_green\nbake: 1m",
+    "gates: [5, 100]\nbake: 1m",
+    "on_newer: queue",
+    "on_newer: queue\nstrategy: linear\nstep_by: 50",
+]
+
 EVENTS = st.one_of(
-    st.tuples(st.just("put"), st.sampled_from(REFS), st.sampled_from(["model.mar", "README.md", "deploy.yaml"])),
+    st.tuples(st.just("put"), st.sampled_from(REFS), st.sampled_from(["model.mar", "README.md"])),
+    st.tuples(st.just("wish"), st.sampled_from(REFS), st.sampled_from(WISHES)),
     st.tuples(st.just("look"), st.sampled_from(REFS)),
+    st.tuples(st.just("drop"), st.sampled_from(REFS)),
     st.tuples(st.just("wait"), st.sampled_from([1, 6, 61, 700])),
-    st.tuples(st.sampled_from(["advance", "tend", "re_sync", "announce", "sweep"])),
+    st.tuples(
+        st.sampled_from(["advance", "tend", "re_sync", "announce", "sweep", "approve", "abort", "pause", "resume"])
+    ),
 )
 
 
 def happen(ports, event):
     match event:
-        case ("put", ref, "model.mar"):
-            ports.drop.put(ref.prefix + "model.mar", MAR)
+        case ("drop", ref):
+            for each in [("put", ref, "model.mar"), ("wait", 6), ("look", ref), ("advance",), ("advance",)]:
+                happen(ports, each)
         case ("put", ref, name):
-            ports.drop.put(ref.prefix + name, b"steps: [20, 100]" if name == "deploy.yaml" else str(ref).encode())
+            ports.drop.put(ref.prefix + name, MAR if name == "model.mar" else str(ref).encode())
+        case ("wish", ref, text):
+            ports.drop.put(ref.prefix + "deploy.yaml", text.encode())
         case ("look", ref):
             settle(ref.prefix, ports)
         case ("wait", seconds):
             ports.clock.tick(seconds=seconds)
-        case ("advance",):
-            see_traffic(ports)
-            advance("m", ports)
-        case ("tend",):
-            tend("m", ports)
         case (verb,):
-            {"re_sync": re_sync, "announce": announce, "sweep": sweep}[verb](ports)
+            see_traffic(ports)
+            VERBS[verb](ports)
+
+
+def asked(verb):
+    def ask(ports):
+        with suppress(Rejected):
+            verb("m", ports)
+
+    return ask
+
+
+VERBS = {
+    "advance": lambda ports: advance("m", ports),
+    "tend": lambda ports: tend("m", ports),
+    "re_sync": re_sync,
+    "announce": announce,
+    "sweep": sweep,
+    **{name: asked(getattr(manage, name)) for name in ("approve", "abort", "pause", "resume")},
+}
+
+
+def unheld(ports):
+    """What a person does in the end so that nothing waits for them."""
+    paused = any(r.value.paused and r.value.is_open for r in Records(ports.registry).list(Rollout))
+    return [("resume",)] if paused else []
 
 
 def see_traffic(ports):
     for rollout in Records(ports.registry).list(Rollout):
-        errors = 150 if rollout.value.ref == SICK else 0
+        errors = 150 if rollout.value.ref == SICK and rollout.value.is_open else 0  # a sick stable holds everything
         ports.metrics.seen[rollout.value.canary.id] = traffic(400, errors=errors)
 
 
@@ -77,12 +117,12 @@ def test_no_sequence_of_wake_ups_breaks_what_always_holds_and_in_the_end_all_is_
     for event in events:
         happen(ports, event)
         always_holds(ports)
-    for _ in range(12):
-        for event in [("wait", 61), ("re_sync",), *(("look", ref) for ref in REFS), ("advance",), ("tend",)]:
+    for _ in range(20):
+        for event in [("wait", 61), ("re_sync",), *LOOKS, *unheld(ports), ("approve",), ("advance",), ("tend",)]:
             happen(ports, event)
             always_holds(ports)
     whole = {o.key.split("/")[1] for o in ports.drop.list() if o.key.endswith("model.mar")}
     assert {v.value.ref.version_id for v in Records(ports.registry).list(Version)} == whole
-    assert not [r for r in Records(ports.registry).list(Rollout) if r.value.is_open]
+    assert all(r.value.phase in ENDS for r in Records(ports.registry).list(Rollout))
     announce(ports)
     assert len({t.id for t in ports.bus.published}) == len(ports.registry.timeline(limit=10_000))

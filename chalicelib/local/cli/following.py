@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chalicelib.domain.refs import VersionRef
-from chalicelib.domain.rollout import OPEN, Phase
+from chalicelib.domain.rollout import ENDS, Phase
 from chalicelib.local.cli.exits import Ended, Status
 from chalicelib.local.cli.output import Json
 
@@ -72,7 +72,7 @@ def _rollout(ref: VersionRef, platform: "Platform") -> Sight:
         return Sight("registered")
     newest = rollouts[-1]
     what = f"{newest['endpoint']}: {newest['phase']}"
-    if newest["phase"] in OPEN:
+    if newest["phase"] not in ENDS:
         return Sight(f"{what} at {newest['weight']} %" + _because(newest["reason"]))
     what += _because(newest["reason"])
     return Sight(what, Status.OK if newest["phase"] == Phase.PROMOTED else Status.NO)

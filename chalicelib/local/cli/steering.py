@@ -1,4 +1,4 @@
-"""`start`, `promote`, `abort`, `rollback`, `pause`, `resume`: what a person wishes for a rollout."""
+"""`start`, `promote`, `approve`, `abort`, `rollback`, `pause`, `resume`: what a person wishes for a rollout."""
 
 from typing import Annotated
 
@@ -26,6 +26,11 @@ def start(
 def promote(context: typer.Context, endpoint: Name, *, as_json: AsJson = False) -> None:
     """Promote the canary without waiting for its verdict."""
     _ask(context, endpoint, "promote", as_json=as_json)
+
+
+def approve(context: typer.Context, endpoint: Name, *, as_json: AsJson = False) -> None:
+    """Approve the step that the rollout waits before."""
+    _ask(context, endpoint, "approve", as_json=as_json)
 
 
 def abort(context: typer.Context, endpoint: Name, *, as_json: AsJson = False) -> None:

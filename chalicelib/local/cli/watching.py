@@ -129,11 +129,12 @@ def _verdict(r: Json, ended: Json) -> str:
     """Return the line below an endpoint: its open rollout's step and verdict, else how its last one ended."""
     if not r:
         return _escaped(f"  {ended['phase']}: {_ref(ended)}, {ended['reason']}" if ended else "  no rollout yet")
-    step = f"step {r['step'] + 1} of {len(r['steps'])}" if r["step"] >= 0 else r["phase"]
+    step = f"step {r['step'] + 1} of {len(r['steps'])}" if r["phase"] == "stepping" else r["phase"]
     needed = r["judgement"]["samples_needed"]
     needs = f" (needs {needed} more)" if needed else ""
+    waits = f", waits for approval before {r['gate']} %" if r["gate"] else ""
     paused = ", paused" if r["paused"] else ""
-    return _escaped(f"  {step}{paused}: {r['judgement']['outcome']}, {r['judgement']['reason']}{needs}")
+    return _escaped(f"  {step}{paused}{waits}: {r['judgement']['outcome']}, {r['judgement']['reason']}{needs}")
 
 
 def _ref(r: Json) -> str:

@@ -1,0 +1,79 @@
+"""What a rollout does before its canary has any traffic."""
+
+from datetime import datetime
+
+from chalicelib.domain.decide_step import gate, stable_gone, take
+from chalicelib.domain.deployment import FleetState, Running
+from chalicelib.domain.rollout import (
+    Action,
+    Examine,
+    Fail,
+    Hold,
+    Observation,
+    Phase,
+    Promote,
+    Restart,
+    RollBack,
+    Rollout,
+    Start,
+)
+from chalicelib.domain.seen_words import crash, is_other, other_digest, state
+from chalicelib.domain.split import WHOLE
+from chalicelib.domain.strategy import AT_ONCE
+
+
+def starting(rollout: Rollout, seen: Observation, now: datetime) -> Action:
+    if rollout.wish == "abort":
+        return RollBack("aborted by a person before it had traffic", Phase.ABORTED)
+    if rollout.retry and seen.canary.state is FleetState.FAILED:
+        return Restart(f"{rollout.ref} failed before and gets another start")
+    if broken := _broken_start(rollout, seen.canary):
+        return broken
+    if seen.canary.state is not FleetState.READY or not seen.canary.digest:
+        return _await_start(rollout, seen.canary, now)
+    return _examination(rollout) or _first_traffic(rollout, seen, now)
+
+
+def _examination(rollout: Rollout) -> Action | None:
+    """Have golden.jsonl answered, as far as it isn't yet, also while paused: that is judging."""
+    exam = rollout.exam
+    if exam is None or rollout.wish == "promote":
+        return None
+    if exam.failure:
+        return Fail(f"golden.jsonl: {exam.failure}", unservable=False)
+    return None if exam.is_done else Examine(f"golden.jsonl: {exam.asked} lines answered so far")
+
+
+def _broken_start(rollout: Rollout, canary: Running) -> Action | None:
+    if canary.state is FleetState.FAILED:
+        reason = canary.reason or "the canary failed to start and said nothing"
+        return Fail(reason, unservable=not canary.by_fleet)
+    if canary.restarts:
+        return Fail(crash(canary), unservable=True)
+    if is_other(rollout, canary):
+        return Fail(other_digest(rollout, canary), unservable=False)
+    return None
+
+
+def _await_start(rollout: Rollout, canary: Running, now: datetime) -> Action:
+    until = rollout.opened + rollout.plan.start_timeout
+    if now >= until and not rollout.paused:
+        return Fail(f"not ready after {rollout.plan.start_timeout}: {state(canary)}", unservable=False)
+    if canary.state is FleetState.ABSENT:
+        return Start(f"{rollout.ref} doesn't run yet")
+    return Hold(state(canary), until=None if rollout.paused else until)
+
+
+def _first_traffic(rollout: Rollout, seen: Observation, now: datetime) -> Action:
+    if rollout.wish == "promote":
+        return Promote("promoted by a person before it was judged")
+    if rollout.paused:
+        return Hold("ready; paused before its first traffic")
+    if not rollout.stable:
+        first = Promote("first version of the endpoint: ready and warmed up")
+        return gate(rollout, WHOLE, now) or first
+    if halt := stable_gone(seen):
+        return halt
+    if rollout.plan.steps[0] >= WHOLE and rollout.plan.strategy not in AT_ONCE:
+        return Hold("the plan has no step below 100 %, so nothing can be judged: promote by hand")
+    return take(rollout, seen, 0, "ready and warmed up", now)

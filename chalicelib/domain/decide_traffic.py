@@ -1,0 +1,145 @@
+"""What a rollout does while its canary has traffic: a share of it step by step, then all of it while it bakes."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from chalicelib.domain.decide_step import gate, stable_gone, take
+from chalicelib.domain.deployment import FleetState, Running
+from chalicelib.domain.judge import LEAST_STABLE, is_sick, judge
+from chalicelib.domain.rollout import (
+    Action,
+    Extend,
+    Hold,
+    Judgement,
+    Observation,
+    OnInconclusive,
+    Outcome,
+    Phase,
+    Promote,
+    RollBack,
+    Rollout,
+    Shift,
+)
+from chalicelib.domain.seen_words import crash, is_other, other_digest, state
+from chalicelib.domain.split import WHOLE
+from chalicelib.domain.traffic import Traffic
+
+
+def with_traffic(rollout: Rollout, seen: Observation, now: datetime) -> Action:
+    verdict = verdict_on(rollout, seen)
+    return (
+        _promote_wish(rollout, seen)
+        or stable_gone(seen)
+        or _abort_wish(rollout)
+        or _broken(rollout, seen.canary)
+        or _worse(verdict)
+        or _awaiting(seen.canary)
+        or _drift(rollout, seen)
+        or _too_soon(rollout, now)
+        or _by_verdict(rollout, seen, verdict, now)
+    )
+
+
+def verdict_on(rollout: Rollout, seen: Observation) -> Judgement:
+    """Return the verdict on the present window.
+
+    What bakes has all traffic, so it is held against stable's last window; where that is too thin or was sick, the
+    canary is judged in absolute terms.
+    """
+    return judge(seen.canary_traffic, _yardstick(rollout, seen), rollout.plan.thresholds)
+
+
+def _yardstick(rollout: Rollout, seen: Observation) -> Traffic | None:
+    last = seen.stable_traffic if rollout.stable else None
+    if last and rollout.phase is Phase.BAKING and (last.answered < LEAST_STABLE or is_sick(last)):
+        return None
+    return last
+
+
+def _promote_wish(rollout: Rollout, seen: Observation) -> Action | None:
+    ready = seen.canary.state is FleetState.READY and seen.canary.digest == rollout.canary.digest
+    if rollout.wish == "promote" and ready:
+        return Promote(f"promoted by a person at {rollout.weight} %")
+    return None
+
+
+def _abort_wish(rollout: Rollout) -> Action | None:
+    return RollBack(f"aborted by a person at {rollout.weight} %", Phase.ABORTED) if rollout.wish == "abort" else None
+
+
+def _broken(rollout: Rollout, canary: Running) -> Action | None:
+    if canary.restarts:
+        return RollBack(crash(canary))
+    if canary.state in {FleetState.FAILED, FleetState.ABSENT, FleetState.STOPPING}:
+        return RollBack(f"the canary is {state(canary)}")
+    if is_other(rollout, canary):
+        return RollBack(other_digest(rollout, canary))
+    return None
+
+
+def _worse(verdict: Judgement) -> Action | None:
+    return RollBack(verdict.reason) if verdict.outcome is Outcome.FAIL else None
+
+
+def _awaiting(canary: Running) -> Action | None:
+    """Wait for a canary that is on its way back; the fleet calls it failed when that takes too long."""
+    return None if canary.state is FleetState.READY and canary.digest else Hold(f"the canary is {state(canary)}")
+
+
+def _drift(rollout: Rollout, seen: Observation) -> Action | None:
+    """Restore a split that isn't what the record asks for, whoever changed it."""
+    asked = _with_traffic({rollout.stable: WHOLE - rollout.weight, rollout.canary.id: rollout.weight})
+    found = _with_traffic(seen.split.weights)
+    if found == asked:
+        return None
+    return Shift(rollout.step, f"the split is {found}, not {asked}: restored")
+
+
+def _with_traffic(weights: Mapping[str, int]) -> dict[str, int]:
+    return {deployment: weight for deployment, weight in weights.items() if weight}
+
+
+def _too_soon(rollout: Rollout, now: datetime) -> Action | None:
+    if rollout.paused:
+        return Hold(f"paused at {rollout.weight} %")
+    until = _since(rollout) + _period(rollout)
+    if now >= until:
+        return None
+    return Hold(f"at {rollout.weight} % until the {_what(rollout)}'s time is over", until=until)
+
+
+def _by_verdict(rollout: Rollout, seen: Observation, verdict: Judgement, now: datetime) -> Action:
+    if verdict.outcome is Outcome.PASS:
+        return _onward(rollout, seen, verdict.reason, now)
+    if rollout.gate and (waiting := gate(rollout, rollout.gate, now)):
+        return waiting
+    return _inconclusive(rollout, verdict, now)
+
+
+def _onward(rollout: Rollout, seen: Observation, why: str, now: datetime) -> Action:
+    if rollout.phase is Phase.BAKING:
+        return Promote(why)
+    return take(rollout, seen, rollout.step + 1, why, now)
+
+
+def _inconclusive(rollout: Rollout, verdict: Judgement, now: datetime) -> Action:
+    until = _since(rollout) + _period(rollout) * (1 + rollout.extensions)
+    if now < until:
+        return Hold(verdict.reason, until=until)
+    if rollout.extensions < rollout.plan.max_extensions:
+        return Extend(verdict.reason)
+    if rollout.plan.on_inconclusive is OnInconclusive.ABORT:
+        return RollBack(f"inconclusive: {verdict.reason}", Phase.ABORTED)
+    return Hold(f"inconclusive, waits for a person or for evidence: {verdict.reason}")
+
+
+def _since(rollout: Rollout) -> datetime:
+    return rollout.step_since or rollout.opened
+
+
+def _period(rollout: Rollout) -> timedelta:
+    return rollout.plan.bake if rollout.phase is Phase.BAKING else rollout.plan.step_time
+
+
+def _what(rollout: Rollout) -> str:
+    return "bake" if rollout.phase is Phase.BAKING else "step"

@@ -1,0 +1,41 @@
+"""How a canary gets its traffic: the named ways, the gates on the way, and what a newer version does meanwhile."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from chalicelib.domain.split import WHOLE
+
+
+class Strategy(StrEnum):
+    """Each is a row of steps. What has a step below 100 is judged there; what has none, while it bakes."""
+
+    CANARY = "canary"  # any steps
+    LINEAR = "linear"  # equal steps
+    BLUE_GREEN = "blue_green"  # all traffic at once, judged while it bakes
+    ALL_AT_ONCE = "all_at_once"  # all traffic at once, judged only if a bake is asked for
+
+
+AT_ONCE = frozenset({Strategy.BLUE_GREEN, Strategy.ALL_AT_ONCE})
+BLUE_GREEN_BAKE = timedelta(minutes=10)
+LINEAR_BY = 10  # percent
+
+
+class OnNewer(StrEnum):
+    """What a newer version of the endpoint does to a rollout that is open."""
+
+    SUPERSEDE = "supersede"  # takes its place at once
+    QUEUE = "queue"  # waits for its end
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A step that isn't taken before a person approves."""
+
+    before: int  # percent
+    timeout: timedelta | None = None  # then the rollout goes back; None waits for ever
+
+
+def equal_steps(by: int) -> tuple[int, ...]:
+    """Return the steps that grow by so many percent; the last is 100 and may be the smallest."""
+    return (*range(by, WHOLE, by), WHOLE)
