@@ -157,6 +157,7 @@ def predictor() -> "Predictor":
         registry=DynamoRegistry(dynamodb, told.table, ports("api").store, _now),
         invoker=_invoker(told),
         count=best_effort(traffic.count, "counting a prediction"),
+        mark=best_effort(traffic.mark, "counting what an answer is built of"),
         look_again=best_effort(lambda endpoint: timers.set(ADVANCE + endpoint, _now()), "waking a rollout"),
         seconds=time.monotonic,
         chance=random.random,

@@ -31,6 +31,10 @@ class Counted:
 
     seen: list[tuple[str, int, bool]] = field(default_factory=list)
     milliseconds: list[float] = field(default_factory=list)
+    marks: list[tuple[str, str]] = field(default_factory=list)
+
+    def mark(self, deployment_id: str, names) -> None:
+        self.marks += [(deployment_id, name) for name in names]
 
     def count(self, deployment_id: str, *, status: int, milliseconds: float, nonfinite: bool) -> None:
         self.seen.append((deployment_id, status, nonfinite))
@@ -75,6 +79,7 @@ class PredictWorld:
                 registry=self.ports.registry,
                 invoker=self.invoker,
                 count=self.counted.count,
+                mark=self.counted.mark,
                 look_again=self.woken.append,
                 seconds=lambda: self.now,
                 chance=lambda: self.chance,

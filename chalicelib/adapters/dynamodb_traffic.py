@@ -5,12 +5,13 @@ partition key because that is what DynamoDB's 1,000 writes a second are per; a s
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from math import ceil
 from typing import TYPE_CHECKING
 
 from chalicelib.adapters.dynamodb_rows import rows
+from chalicelib.domain.marks import kept_name
 from chalicelib.domain.traffic import EDGES_MS, PARTS, Request, Traffic, request
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SHARDS = 8
 SLICE = 10  # seconds
 KEPT = 86_400  # seconds
+_MARK = "mark "  # and its name
 _COUNTS = ("requests", "errors", "rejected", "nonfinite")
 _LATENCY = "took"  # and the index of its bucket
 _COARSE = "latency"  # of rows that an older build wrote: the index of a bucket as wide as PARTS of ours
@@ -35,15 +37,26 @@ class DynamoTraffic:
         self._client = client
         self._table = table
         self._clock = clock
+        self._names: dict[str, set[str]] = {}  # of marks, by deployment
 
     def count(self, deployment_id: str, *, status: int, milliseconds: float, nonfinite: bool) -> None:
         """Add one request that a deployment had; `status` 502 or 504 stands for no answer.
 
         An answer of DynamoDB's that is lost makes botocore add it again: counts are exact but for that.
         """
+        self._add(deployment_id, _counted(request(status, milliseconds, nonfinite=nonfinite)))
+
+    def mark(self, deployment_id: str, names: Iterable[str]) -> None:
+        """Count what was seen of a deployment's answers, by name."""
+        known = self._names.setdefault(deployment_id, set())
+        kept = {kept_name(name, known) for name in names}
+        known |= kept
+        self._add(deployment_id, (f"{_MARK}{name}" for name in sorted(kept)))
+
+    def _add(self, deployment_id: str, counted: Iterable[str]) -> None:
+        """Add one to each of these counters."""
         now = int(self._clock().timestamp())
         shard = random.randrange(SHARDS)  # noqa: S311 - spreads writes, guards nothing
-        counted = _counted(request(status, milliseconds, nonfinite=nonfinite))
         names = {f"#{at}": name for at, name in enumerate(counted)}
         self._client.update_item(
             TableName=self._table,
@@ -63,7 +76,7 @@ class DynamoTraffic:
         shards = (_partition(deployment_id, shard) for shard in range(SHARDS))
         seen = [row for pk in shards for row in rows(self._client, self._table, pk, first=_slice(first))]
         requests, errors, rejected, nonfinite = (_sum(seen, name) for name in _COUNTS)
-        return Traffic(requests, errors, rejected, nonfinite, _latencies(seen))
+        return Traffic(requests, errors, rejected, nonfinite, _latencies(seen), _marks(seen))
 
 
 def _partition(deployment_id: str, shard: int) -> str:
@@ -92,6 +105,11 @@ def _latencies(seen: "Sequence[Row]") -> tuple[int, ...]:
             elif name.startswith(_COARSE):
                 found[min(int(name.removeprefix(_COARSE)) * PARTS, len(EDGES_MS))] += int(value["N"])
     return tuple(found)
+
+
+def _marks(seen: "Sequence[Row]") -> dict[str, int]:
+    names = {name for row in seen for name in row if name.startswith(_MARK)}
+    return {name.removeprefix(_MARK): _sum(seen, name) for name in sorted(names)}
 
 
 def _sum(seen: "Sequence[Row]", name: str) -> int:

@@ -58,6 +58,7 @@ class Bounds:
     max_error_share: float = 0.1
     max_rejected_share: float = 0.5
     max_nonfinite_share: float = 0.1
+    max_structure_share: float = 1.0
     max_latency_ratio: float = 10.0
     max_latency_slack_ms: float = 1000.0
     max_bake: timedelta = timedelta(days=1)
@@ -169,6 +170,7 @@ def _past_limits(wishes: Wishes, bounds: Bounds) -> list[str]:
         _past("thresholds.max_error_share", limits.max_error_share, most=bounds.max_error_share),
         _past("thresholds.max_rejected_share", limits.max_rejected_share, most=bounds.max_rejected_share),
         _past("thresholds.max_nonfinite_share", limits.max_nonfinite_share, most=bounds.max_nonfinite_share),
+        _past("thresholds.max_structure_share", limits.max_structure_share, most=bounds.max_structure_share),
         _past("thresholds.max_latency_ratio", limits.max_latency_ratio, most=bounds.max_latency_ratio),
         _past("thresholds.latency_slack_ms", limits.latency_slack_ms, most=bounds.max_latency_slack_ms),
     ]

@@ -14,6 +14,7 @@ from chalicelib.domain.agreement import difference, label, numbers, top_labels
 from chalicelib.domain.golden import AT_MOST, Golden, Line, Metric
 from chalicelib.domain.invocation import Reply
 from chalicelib.domain.predict_body import is_json
+from chalicelib.domain.structure import changed, marks_of, structures
 
 _SHOWN = 5  # misses that are told
 _OK = 200
@@ -36,6 +37,8 @@ class Exam:
     right: Mapping[str, int] = field(default_factory=dict)
     wrong: Mapping[str, int] = field(default_factory=dict)  # by the class that was given
     lost: Mapping[str, int] = field(default_factory=dict)  # by the class that was expected
+    structures: Mapping[str, int] = field(default_factory=dict)  # of answers to lines that stable was asked, too
+    stable_structures: Mapping[str, int] = field(default_factory=dict)
     is_done: bool = False
     failure: str = ""  # why it was failed
     result: str = ""  # in words, with its numbers
@@ -55,8 +58,21 @@ def marked(exam: Exam, golden: Golden, line: Line, reply: Reply | str) -> Exam:
     return _miss(after, line, found) if found else after
 
 
-def ended(exam: Exam, golden: Golden) -> Exam:
+def compared(exam: Exam, canary: Reply, stable: Reply) -> Exam:
+    """Return the exam with how both sides built their answers to one line."""
+    ours, theirs = (marks_of(reply.status, reply.content_type, reply.body) for reply in (canary, stable))
+    if not (ours and theirs):
+        return exam
+    return replace(
+        exam,
+        structures=_one_more(exam.structures, *ours),
+        stable_structures=_one_more(exam.stable_structures, *theirs),
+    )
+
+
+def ended(exam: Exam, golden: Golden, *, max_structure_share: float = 0.0) -> Exam:
     """Return the exam with its result, once every line is marked."""
+    new = changed(structures(exam.structures), structures(exam.stable_structures), max_structure_share)
     values = [(metric, _value(metric, exam)) for metric in golden.metrics]
     short = [_in_words(metric, value) for metric, value in values if not _holds(metric, value)]
     missed = [_counts(exam), *exam.misses] if exam.missed else []
@@ -65,7 +81,7 @@ def ended(exam: Exam, golden: Golden) -> Exam:
         is_done=True,
         metrics={metric.name: round(value, 6) for metric, value in values if value is not None},
         result="; ".join([*starmap(_in_words, values), _counts(exam)]),
-        failure="; ".join(short + missed),
+        failure="; ".join([*short, *missed, *filter(None, [new])]),
     )
 
 

@@ -14,10 +14,11 @@ from chalicelib.domain.evidence import Count, evidence, evidence_above
 from chalicelib.domain.rollout import Judgement, Outcome, Thresholds
 from chalicelib.domain.slower import compare
 from chalicelib.domain.split import WHOLE
+from chalicelib.domain.structure import example, new_ones, structures
 from chalicelib.domain.traffic import Traffic
 
 # A check wrongly fails a canary that isn't worse at most once in so many steps, however often it is looked at: with
-# six checks that can fail and three steps that are judged, at most 1.8 % of rollouts.
+# seven checks that can fail and three steps that are judged, at most 2.1 % of rollouts.
 ODDS = 1000.0
 LEAST_BAD = 3  # one blip of the network can take two requests with it
 LEAST_STABLE = 20  # requests of stable in the window, to compare with
@@ -125,6 +126,19 @@ def _more(canary: Count, stable: Count | None, tolerance: float) -> int:
     return max(1, ceil(canary.bad / share) - canary.total) if share else canary.total
 
 
+# --- what the model answers --------------------------------------------------------------------------------------
+def _structure(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Judgement:
+    """Compare how sampled answers are built; where stable's weren't sampled there is nothing to say."""
+    ours, theirs = structures(canary.marks), structures(stable.marks) if stable else {}
+    if not ours or sum(theirs.values()) < LEAST_STABLE:
+        return Judgement(Outcome.PASS, "")
+    new, once = new_ones(ours, theirs)
+    if new.bad < LEAST_BAD:  # stable may just not have shown them yet
+        return Judgement(Outcome.PASS, "")
+    verdict = _compare("new structures of answers", new, once, thresholds.max_structure_share)
+    return replace(verdict, reason=f"{verdict.reason}: {example(ours, theirs)}")
+
+
 # --- latency -----------------------------------------------------------------------------------------------------
 def _median(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Judgement:
     return _slower(0.5, canary, stable, thresholds, LEAST_MEDIAN)
@@ -148,7 +162,7 @@ def _slower(q: float, canary: Traffic, stable: Traffic | None, thresholds: Thres
     return compare(q, canary, stable, thresholds, least=least, odds=ODDS)
 
 
-_CHECKS: tuple[Check, ...] = (_errors, _nonfinite, _rejected, _median, _tail, _far_tail, _samples)
+_CHECKS: tuple[Check, ...] = (_errors, _nonfinite, _rejected, _structure, _median, _tail, _far_tail, _samples)
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ class Thresholds:
     max_error_share: float = 0.01  # beyond stable's own
     max_rejected_share: float = 0.05  # 4xx, beyond stable's own
     max_nonfinite_share: float = 0.0  # beyond stable's own
+    max_structure_share: float = 0.0  # answers built unlike any of stable's, beyond what stable varies by itself
     max_latency_ratio: float = 1.5  # canary's p50, p95 and p99 against stable's
     latency_slack_ms: float = 10.0  # a difference below this is never a failure
 

@@ -1,7 +1,7 @@
 """What was seen of a deployment's traffic in a window of time: counts and a mergeable latency histogram."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -27,6 +27,7 @@ class Traffic:
     rejected: int = 0
     nonfinite: int = 0
     latencies: Sequence[int] = field(default_factory=lambda: (0,) * (len(EDGES_MS) + 1))
+    marks: Mapping[str, int] = field(default_factory=dict)  # what else was counted, by name: see `structure`
 
     def __add__(self, other: "Traffic") -> "Traffic":
         return Traffic(
@@ -35,6 +36,7 @@ class Traffic:
             self.rejected + other.rejected,
             self.nonfinite + other.nonfinite,
             tuple(a + b for a, b in zip(self.latencies, other.latencies, strict=True)),
+            {name: self.marks.get(name, 0) + other.marks.get(name, 0) for name in {**self.marks, **other.marks}},
         )
 
     @property

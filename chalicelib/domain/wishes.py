@@ -113,6 +113,7 @@ class ThresholdWishes(_Strict):
     max_error_share: Share | None = None
     max_rejected_share: Share | None = None
     max_nonfinite_share: Share | None = None
+    max_structure_share: Share | None = None
     max_latency_ratio: Annotated[float, Field(ge=1)] | None = None
     latency_slack_ms: Annotated[float, Field(ge=0)] | None = None
 

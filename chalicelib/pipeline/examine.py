@@ -10,7 +10,7 @@ from datetime import datetime
 
 from chalicelib.domain import custom_attributes
 from chalicelib.domain.errors import Rejected
-from chalicelib.domain.exam import Exam, ended, marked
+from chalicelib.domain.exam import Exam, compared, ended, marked
 from chalicelib.domain.golden import FILE, Golden, Line, parse_golden
 from chalicelib.domain.invocation import Busy, Call, NoAnswer, Reply
 from chalicelib.domain.predict_body import JSON
@@ -23,6 +23,8 @@ from chalicelib.pipeline.transitions import of_rollout
 from chalicelib.pipeline.wakeups import wake_endpoint
 
 PATIENCE = 20.0  # seconds for one answer
+STABLE_PATIENCE = 2.0  # it has its traffic to answer
+COMPARED = 50  # lines that stable is asked, too
 
 
 def exam_of(version: Version) -> Exam | None:
@@ -41,7 +43,7 @@ def examine(rollout: Stored[Rollout], ports: Ports) -> None:
     except Rejected as error:  # a version of before such files were read at validation
         after = replace(exam, is_done=True, failure=str(error).removeprefix(f"{FILE}: "))
     else:
-        after = _asked(exam, golden, rollout.value.canary.id, ports)
+        after = _asked(exam, golden, rollout.value, ports)
     if after == exam:
         return
     examined = rollout.to(exam=after)
@@ -50,23 +52,35 @@ def examine(rollout: Stored[Rollout], ports: Ports) -> None:
     wake_endpoint(rollout.value.endpoint, ports)
 
 
-def _asked(exam: Exam, golden: Golden, deployment_id: str, ports: Ports) -> Exam:
+def _asked(exam: Exam, golden: Golden, rollout: Rollout, ports: Ports) -> Exam:
     """Return the exam with a slice of lines more marked, ended if they were the last."""
     until = ports.clock() + ports.slice
     for line in golden.lines[exam.asked :]:
         try:
-            exam = marked(exam, golden, line, _reply(line, deployment_id, ports))
+            exam = _with_line(exam, golden, line, rollout, ports)
         except Busy:
             return exam
         if ports.clock() >= until:
             break
-    return ended(exam, golden) if exam.asked >= len(golden.lines) else exam
+    if exam.asked < len(golden.lines):
+        return exam
+    return ended(exam, golden, max_structure_share=rollout.plan.thresholds.max_structure_share)
 
 
-def _reply(line: Line, deployment_id: str, ports: Ports) -> Reply | str:
+def _with_line(exam: Exam, golden: Golden, line: Line, rollout: Rollout, ports: Ports) -> Exam:
+    """Return the exam with one more line marked; raises Busy. Of the first lines stable shows how it builds answers."""
+    reply = _reply(line, rollout.canary.id, ports)
+    after = marked(exam, golden, line, reply)
+    if isinstance(reply, str) or not rollout.stable or exam.asked >= COMPARED:
+        return after
+    theirs = _reply(line, rollout.stable, ports, STABLE_PATIENCE)
+    return after if isinstance(theirs, str) else compared(after, reply, theirs)
+
+
+def _reply(line: Line, deployment_id: str, ports: Ports, seconds: float = PATIENCE) -> Reply | str:
     """Return a deployment's answer to a line, or why there is none; raises Busy."""
     try:
-        return ports.invoker.invoke(deployment_id, call_of(line), PATIENCE)
+        return ports.invoker.invoke(deployment_id, call_of(line), seconds)
     except NoAnswer as problem:
         return str(problem)
 

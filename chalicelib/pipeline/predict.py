@@ -7,7 +7,7 @@ and 2 s; what is on its way to the canary then still ends there, and goes to sta
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Protocol
@@ -20,6 +20,7 @@ from chalicelib.domain.invocation import BUDGET, BYTES, Call, NoAnswer, Reply, T
 from chalicelib.domain.predict_body import is_json, meant_type, speaks_instances
 from chalicelib.domain.served_by import ENDPOINT, NONFINITE, REQUEST_ID, join, stamp_of
 from chalicelib.domain.split import choose
+from chalicelib.domain.structure import marks_of
 from chalicelib.pipeline.ports import Invoker, Registry
 from chalicelib.pipeline.records import Records
 
@@ -27,6 +28,7 @@ TOTAL = 26.0  # seconds from a request to the end of its last try: API Gateway g
 LEAST = 1.0  # seconds that a stand-in needs to be worth asking
 SPLIT_TTL = 2.0  # seconds
 LOOK_AGAIN_PAUSE = 1.0  # seconds
+SAMPLE_PAUSE = 1.0  # seconds between two answers of a deployment that an instance of the function looks at
 MAX_BODY = 4_500_000  # bytes each way: base64 makes 6 MB of them, which is what a Lambda function takes and gives
 MAX_HEADER = 1024  # characters of a type that is passed on
 NO_ANSWER = 502
@@ -38,6 +40,12 @@ _ERROR = 500
 class Count(Protocol):
     def __call__(self, deployment_id: str, *, status: int, milliseconds: float, nonfinite: bool) -> None:
         """Add one request; `status` 502 or 504 stands for no answer. Never raises: a lost count fails nobody."""
+        ...
+
+
+class Mark(Protocol):
+    def __call__(self, deployment_id: str, names: Sequence[str]) -> None:
+        """Count what was seen of an answer, by name. Never raises: a lost mark fails nobody."""
         ...
 
 
@@ -54,6 +62,7 @@ class World:
     registry: Registry
     invoker: Invoker
     count: Count
+    mark: Mark
     look_again: LookAgain
     seconds: Callable[[], float]
     chance: Callable[[], float]
@@ -183,6 +192,7 @@ class Predictor:
         self._routes = Routes(world.registry, world.seconds)
         self._buckets: dict[str, rates.Bucket] = {}
         self._woken: dict[str, float] = {}
+        self._sampled: dict[str, float] = {}
 
     def predict(self, request: Request) -> Answer:
         """Return the answer of the deployment that the split gives this request to, or of the one that stands in.
@@ -227,7 +237,17 @@ class Predictor:
             raise
         milliseconds = (self._world.seconds() - started) * 1000
         self._count(route, deployment, reply.status, milliseconds, nonfinite=nonfinite(reply) > 0)
+        self._sample(route, deployment, reply)
         return reply
+
+    def _sample(self, route: Route, deployment: str, reply: Reply) -> None:
+        """Have the judge see what an answer is built of, of few enough that nobody notices."""
+        now = self._world.seconds()
+        if not route.canary or now - self._sampled.get(deployment, -math.inf) < SAMPLE_PAUSE:
+            return
+        self._sampled[deployment] = now
+        if marks := marks_of(reply.status, reply.content_type, reply.body):
+            self._world.mark(deployment, marks)
 
     def _count(
         self, route: Route, deployment: str, status: int, milliseconds: float = 0.0, *, nonfinite: bool = False

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from chalicelib.adapters.dynamodb_traffic import SLICE, DynamoTraffic
+from chalicelib.domain.marks import MOST
 from chalicelib.domain.traffic import EDGES_MS, Traffic, request
 from chalicelib.local.gateway.counters import Counters
 from tests.aws_tables import make_table, mocked_client
@@ -29,6 +30,9 @@ class Listed:
         counted = Traffic(1, int(one.error), int(one.rejected), int(one.nonfinite), latencies)
         self.seen.append((deployment_id, self.clock(), counted))
 
+    def mark(self, deployment_id, names):
+        self.seen += [(deployment_id, self.clock(), Traffic(marks={name: 1})) for name in names]
+
     def traffic(self, deployment_id, since):
         return sum((t for id_, at, t in self.seen if id_ == deployment_id and at >= since), Traffic())
 
@@ -42,6 +46,7 @@ class Gateway:
     def __post_init__(self):
         self.counters = Counters(lambda: self.clock().timestamp())
         self.traffic = self.counters.traffic
+        self.mark = self.counters.mark
 
     def count(self, deployment_id, *, status, milliseconds, nonfinite):
         self.counters.count("e", deployment_id, status, milliseconds, nonfinite=nonfinite)
@@ -141,3 +146,23 @@ def test_what_came_before_never_counts_and_what_came_a_slice_later_always_does(m
         for name in ("requests", "errors", "rejected", "nonfinite"):
             assert getattr(least, name) <= getattr(counted, name) <= getattr(most, name)
         assert all(a <= b <= c for a, b, c in zip(least.latencies, counted.latencies, most.latencies, strict=True))
+
+
+def test_marks_are_counted_by_name_in_their_window_and_are_no_requests(metrics, deployment, clock):
+    metrics.mark(deployment, ["structure {a: number}", "structure b"])
+    clock.tick(seconds=SLICE)
+    metrics.mark(deployment, ["structure {a: number}"])
+    metrics.mark(deployment + "0", ["structure c"])
+    seen = metrics.traffic(deployment, BEGIN)
+    assert (seen.marks, seen.requests) == ({"structure {a: number}": 2, "structure b": 1}, 0)
+    assert metrics.traffic(deployment, BEGIN + timedelta(seconds=SLICE)).marks == {"structure {a: number}": 1}
+    assert metrics.traffic(deployment, BEGIN + timedelta(seconds=2 * SLICE)).marks == {}
+
+
+def test_endless_names_are_counted_as_others(request, clock, deployment):
+    for metrics in (Gateway(clock), DynamoTraffic(*request.getfixturevalue("table"), clock)):
+        for number in range(MOST + 20):
+            metrics.mark(deployment, [f"structure {number}"])
+        marks = metrics.traffic(deployment, BEGIN).marks
+        assert len(marks) == MOST + 1
+        assert marks["structure other"] == 20

@@ -172,4 +172,30 @@ def test_stepping_is_not_examined_again(ports):
     assert [type(go(ports)).__name__ for _ in range(3)] == ["Start", "Examine", "Shift"]
     assert isinstance(go(ports), Hold)
     assert not isinstance(go(ports), Shift)
-    assert len(ports.invoker.calls) == 8
+    assert len(ports.invoker.calls) == 12  # of the second version's, stable was asked, too
+
+
+def test_stable_is_asked_the_same_and_a_canary_that_answers_in_another_form_is_ended(ports):
+    twelve = [{"instance": n} for n in range(12)]
+    drop(ports, V1, twelve)
+    for _ in range(3):
+        go(ports)
+    stable = rollout(ports, V1).canary.id
+    ports.invoker.answers[stable] = Reply(200, b'{"predictions": [[1, 2, 3]]}', "application/json", {})
+    ports.invoker.otherwise = Reply(200, b'{"predictions": [[1, 2]]}', "application/json", {})
+    drop(ports, V2, twelve)
+    done = [go(ports) for _ in range(3)]
+    assert isinstance(done[-1], Fail)
+    assert rollout(ports, V2).reason == (
+        "golden.jsonl: 12 of 12 answers are built unlike stable's to the same requests: "
+        "{predictions: n * [2 * number]} instead of {predictions: n * [3 * number]}"
+    )
+
+
+def test_a_stable_that_does_not_answer_is_no_reason_to_end_the_canary(ports):
+    drop(ports, V1, RIGHT)
+    for _ in range(3):
+        go(ports)
+    ports.invoker.answers[rollout(ports, V1).canary.id] = NoAnswer("restarting")
+    drop(ports, V2, RIGHT)
+    assert [type(go(ports)).__name__ for _ in range(3)] == ["Start", "Examine", "Shift"]

@@ -279,3 +279,23 @@ def test_what_was_asked_for_by_name_is_no_sample_and_nobody_stands_in(rolling):
 def test_a_name_that_means_nothing_is_not_found(world):
     with pytest.raises(NotFound, match="runs no version 'v9'; it runs digits/v1"):
         asked_for(world, version="v9")
+
+
+# --- what answers are built of -----------------------------------------------------------------------------------
+def test_of_each_deployment_an_answer_a_second_is_looked_at_while_a_rollout_is_open(rolling):
+    for rolling.now in (1000.0, 1000.4, 1000.9, 1001.0):
+        for rolling.chance in (CANARY, STABLE):
+            ask(rolling)
+    mark = "structure {predictions: n * number}"
+    assert rolling.counted.marks == [("v2", mark), ("v1", mark)] * 2
+
+
+def test_without_a_rollout_no_answer_is_looked_at(world):
+    ask(world)
+    assert world.counted.marks == []
+
+
+def test_an_answer_that_says_nothing_of_its_form_is_not_marked(rolling):
+    rolling.invoker.answers["v2"] = reply(b"\x89PNG", content_type="image/png")
+    ask(rolling)
+    assert rolling.counted.marks == []

@@ -32,6 +32,10 @@ def handle(data, context):
 def handle(data, context):
     return data and [[float("nan"), 1.0] for _ in data]
 """,
+    "reshaped": """
+def handle(data, context):
+    return data and [{"value": row["data"]} for row in data]
+""",
     "slow": """
 import time
 def handle(data, context):
@@ -67,7 +71,7 @@ def test_each_sick_canary_is_rolled_back_and_no_request_fails(running):
         assert running.serving(kind) == "v1"
         late = [a for a in load[kind].answers if a.at > done]
         assert {(a.status, a.version) for a in late} == {(200, "v1")}
-    assert [a for kind in ("crashes", "nan", "slow") for a in load[kind].failed] == []
+    assert [a for kind in ("crashes", "nan", "reshaped", "slow") for a in load[kind].failed] == []
     for kind in SICK:
         assert [a for a in load[kind].answers if a.version == "v2" and a.at > rolled_back_at(running, kind) + 2] == []
     # An answer of the model's own is the model's own: 500s of the canary reach their callers until it goes back.
@@ -85,6 +89,7 @@ def test_the_reason_of_each_end_is_said_with_its_numbers(running):
     assert "exited" in reasons["crashes"] or "failed" in reasons["crashes"] or "error" in reasons["crashes"]
     assert "errors in" in reasons["raises"]
     assert "non-finite" in reasons["nan"]
+    assert "{predictions: n * {value: [2 * number]}} instead of {predictions: n * [2 * number]}" in reasons["reshaped"]
     assert "p50" in reasons["slow"] or "p95" in reasons["slow"]
 
 

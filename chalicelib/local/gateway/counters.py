@@ -3,10 +3,11 @@
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from chalicelib.domain.marks import kept_name
 from chalicelib.domain.traffic import EDGES_MS, Request, Traffic, request
 
 SLICE = 0.1  # seconds
@@ -26,6 +27,7 @@ class Tally:
     nonfinite: int = 0
     milliseconds: float = 0.0
     latencies: Counter[int] = field(default_factory=Counter)  # by index into EDGES_MS
+    marks: Counter[str] | None = None  # most slices have none
 
     def add(self, counts: Request, milliseconds: float) -> None:
         self.requests += 1
@@ -45,6 +47,7 @@ class Counters:
         self._lock = threading.Lock()
         self._rings: dict[str, deque[Tally]] = {}
         self._totals: dict[tuple[str, str], Tally] = {}
+        self._names: dict[str, set[str]] = {}  # of marks
 
     def count(
         self,
@@ -70,6 +73,18 @@ class Counters:
                 total = self._totals[endpoint, deployment] = Tally()
             total.add(counts, milliseconds)
 
+    def mark(self, deployment: str, names: Iterable[str]) -> None:
+        """Count what was seen of a deployment's answers, by name."""
+        number = int(self._now() / SLICE)
+        with self._lock:
+            known = self._names.setdefault(deployment, set())
+            tally = self._slice_of(deployment, number)
+            for name in names:
+                named = kept_name(name, known)
+                known.add(named)
+                tally.marks = tally.marks or Counter()
+                tally.marks[named] += 1
+
     def _slice_of(self, deployment: str, number: int) -> Tally:
         """Return the tally of a deployment's present slice."""
         ring = self._rings.get(deployment)
@@ -89,13 +104,15 @@ class Counters:
         first = int(since.timestamp() / SLICE)
         latencies = [0] * (len(EDGES_MS) + 1)
         sums = [0, 0, 0, 0]
+        marks: Counter[str] = Counter()
         with self._lock:
             for tally in _since(self._rings.get(deployment_id, deque()), first):
                 for index, count in enumerate((tally.requests, tally.errors, tally.rejected, tally.nonfinite)):
                     sums[index] += count
                 for index, count in tally.latencies.items():
                     latencies[index] += count
-        return Traffic(sums[0], sums[1], sums[2], sums[3], tuple(latencies))
+                marks.update(tally.marks or {})
+        return Traffic(sums[0], sums[1], sums[2], sums[3], tuple(latencies), dict(marks))
 
     def totals(self) -> dict[tuple[str, str], tuple[Traffic, float]]:
         """Return all that was counted, and the latencies' sum in milliseconds, by (endpoint, deployment)."""
@@ -109,6 +126,7 @@ class Counters:
             old = {id_ for id_, ring in self._rings.items() if id_ not in kept and ring[-1].slice < horizon}
             self._rings = {id_: ring for id_, ring in self._rings.items() if id_ not in old}
             known = kept | self._rings.keys()
+            self._names = {id_: names for id_, names in self._names.items() if id_ in known}
             self._totals = {key: tally for key, tally in self._totals.items() if key[1] in known}
 
 

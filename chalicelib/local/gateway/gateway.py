@@ -16,6 +16,7 @@ from chalicelib.local.gateway.control import ControlPlane
 from chalicelib.local.gateway.counters import Counters, Throttle
 from chalicelib.local.gateway.predict import Predictor
 from chalicelib.local.gateway.routes import Routes
+from chalicelib.local.gateway.sampling import Sampler
 from chalicelib.local.gateway.server import Connections, Limits
 from chalicelib.local.gateway.service import GatewayService, StoreEvent, StoreEvents
 from chalicelib.pipeline.ports import Registry
@@ -64,6 +65,7 @@ class Gateway:
         self._wiring = wiring
         self._tls = tls
         self.counters = Counters()
+        self._sampler = Sampler(self.counters)
         self.routes = Routes(wiring.registry)
         self.port = 0
         self.events_port = 0
@@ -129,6 +131,7 @@ class Gateway:
             except Exception:  # a process loop: the registry may be back in a second
                 log.exception("the registry can't be read; going on with what is known")
             self.counters.forget(self.routes.deployments)
+            self._sampler.forget(self.routes.deployments)
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -138,8 +141,9 @@ class Gateway:
             counters=self.counters,
             on_trouble=Throttle(self._wiring.on_trouble, TROUBLE_PAUSE, self._loop.call_later),
             timeout=self._wiring.upstream_timeout,
+            sampler=self._sampler,
         )
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="gateway-work") as pool:
+        with self._sampler, ThreadPoolExecutor(THREADS, thread_name_prefix="gateway-work") as pool:
             service = GatewayService(
                 routes=self.routes,
                 predictor=predictor,

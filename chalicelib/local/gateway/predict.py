@@ -17,6 +17,7 @@ from chalicelib.domain.split import choose
 from chalicelib.local.gateway.answers import NONFINITE, Stamps, stamped
 from chalicelib.local.gateway.counters import Counters
 from chalicelib.local.gateway.messages import Request, Response, error
+from chalicelib.local.gateway.sampling import Sampler
 from chalicelib.local.gateway.upstream import Answer, Broken, Replica, Replicas, TimedOut
 
 NO_ANSWER = 502
@@ -55,11 +56,13 @@ class Predictor:
         counters: Counters,
         on_trouble: Callable[[str, str], None],
         timeout: float,
+        sampler: Sampler,
     ) -> None:
         self._sockets = sockets
         self._counters = counters
         self._on_trouble = on_trouble
         self._timeout = timeout
+        self._sampler = sampler
         self._stamps: dict[str, Stamps] = {}  # by endpoint
         self.replicas = Replicas()
 
@@ -135,6 +138,8 @@ class Predictor:
     def _receive(self, forward: Forward, deployment: str, answer: Answer, milliseconds: float) -> Response:
         nonfinite = answer.fields.get(NONFINITE, b"0") != b"0"
         self._count(forward, deployment, answer.status, milliseconds, nonfinite=nonfinite)
+        if len(forward.endpoint.split.weights) > 1 and not forward.asked:  # they are compared
+            self._sampler.offer(deployment, answer)
         stamp = self._stamps_of(forward.endpoint).of(answer.fields, deployment)
         return stamped(answer, stamp, forward.names, joins_body=forward.joins_body)
 
