@@ -1,6 +1,7 @@
 """The control API as one Chalice Blueprint: the same object answers on AWS and on one machine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,12 +37,18 @@ class _Bound:
 
     ports: Callable[[], Ports]
     beside: Sequence[Operation] = PREDICT
+    answers: Mapping[str, type[BaseModel]] = MappingProxyType({})
 
 
-def bind(ports: Callable[[], Ports], beside: Sequence[Operation] = PREDICT) -> None:
+def bind(
+    ports: Callable[[], Ports],
+    beside: Sequence[Operation] = PREDICT,
+    answers: Mapping[str, type[BaseModel]] = _Bound.answers,
+) -> None:
     """Say where the routes get their ports, which are asked for at each request, and what is answered beside them."""
     _Bound.ports = staticmethod(ports)
     _Bound.beside = beside
+    _Bound.answers = answers
 
 
 # --- input -------------------------------------------------------------------------------------------------------
@@ -265,7 +272,9 @@ def whoami() -> Json:
 def show_document() -> Json:
     from chalicelib.answers import ANSWERS  # noqa: PLC0415  # a third of the API's import, and needed for this alone
 
-    return openapi.document([*(route.operation for route in routes.table), *_Bound.beside], ANSWERS)
+    return openapi.document(
+        [*(route.operation for route in routes.table), *_Bound.beside], {**ANSWERS, **_Bound.answers}
+    )
 
 
 def _shown(key: ApiKey) -> dict[str, Json]:

@@ -7,13 +7,16 @@ import json
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
+from chalicelib.domain.deliveries import Answer
 from chalicelib.domain.deployment import FleetState, Running
 from chalicelib.domain.invocation import Reply
 from chalicelib.domain.rollout import Rollout
+from chalicelib.domain.webhooks import Webhook
 from chalicelib.pipeline import aliases, manage
 from chalicelib.pipeline.advance import advance
+from chalicelib.pipeline.deliveries import hand_out, keep_answer, waiting
 from chalicelib.pipeline.re_sync import re_sync
-from chalicelib.pipeline.records import Records, to_json
+from chalicelib.pipeline.records import Records, Stored, to_json
 from chalicelib.pipeline.sweep import sweep
 from chalicelib.pipeline.tend import tend
 from tests.fakes import FakeBucket
@@ -47,6 +50,7 @@ class Story:
         self._gated_and_queued_version("v11", "v12")
         self._revived()
         self._swept()
+        self._given_up()
         return {t.kind: t for t in reversed(self.ports.registry.timeline(limit=10_000))}
 
     def _uploads(self):
@@ -135,6 +139,15 @@ class Story:
         self.ports.store.put("digits/v10/0123456789abcdef/model.mar", b"half")
         self.ports.clock.tick(hours=2)
         sweep(self.ports)
+
+    def _given_up(self):
+        """Park what a webhook's receiver won't take."""
+        registry, now = self.ports.registry, self.ports.clock()
+        webhook = Webhook("wh-0123456789ab", "https://ci.example.com/hook", ("copy.*",), (), now)
+        registry.commit([Stored(webhook.id, webhook).write])
+        hand_out(registry.unsent(limit=10_000), registry, now)
+        [waits] = waiting(registry)
+        keep_answer(waits, webhook, Answer(410, "answered 410 Gone"), registry, now=now, chance=0.5)
 
     def _tried(self, name):
         """Drop a version, let it have its first traffic, and return canary and stable."""

@@ -103,6 +103,16 @@ class Alias(TypedDict):
     deployment: str
 
 
+class Parked(TypedDict):
+    """An event that a webhook's receiver didn't take."""
+
+    webhook: str
+    event: Annotated[str, Field(description="the id of the event that wasn't taken")]
+    event_kind: str
+    attempts: int
+    last: Annotated[str, Field(description="what came of the last attempt, for people")]
+
+
 KINDS: Mapping[str, Any] = {
     "drop.seen": Nothing,
     "drop.rejected": Validated,
@@ -131,4 +141,5 @@ KINDS: Mapping[str, Any] = {
     "deployment.revived": Nothing,
     "deployment.swept": Nothing,
     "copy.swept": Nothing,
+    "webhook.parked": Parked,
 }

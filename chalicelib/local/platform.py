@@ -22,9 +22,9 @@ from rich.console import Console
 
 from chalicelib import api
 from chalicelib.domain.rollout import Plan
-from chalicelib.local.answering import RE_SYNC, Receiver, answer
+from chalicelib.local.answering import ANNOUNCE, RE_SYNC, Receiver, answer
 from chalicelib.local.audit_file import AuditFile
-from chalicelib.local.bus import LocalBus
+from chalicelib.local.bus import Buses, LocalBus, WebhookBus
 from chalicelib.local.connection_file import make_connection
 from chalicelib.local.fleet.container_offer import offered
 from chalicelib.local.fleet.fleet import LocalFleet
@@ -37,7 +37,10 @@ from chalicelib.local.sqlite import SqliteRegistry
 from chalicelib.local.stores import Connected, Watcher, Webhook, choose_store
 from chalicelib.local.stores.child import free_port
 from chalicelib.local.wakeups import Wakeups
-from chalicelib.pipeline.ports import Ports, Write
+from chalicelib.local.webhooks import api as webhook_api
+from chalicelib.local.webhooks.answers import WEBHOOK_ANSWERS
+from chalicelib.local.webhooks.sender import Sender
+from chalicelib.pipeline.ports import Bus, Ports, Write
 from chalicelib.pipeline.restore import awaited, begin_windows_anew, restore
 from chalicelib.pipeline.sealing import StreamingSealer
 from chalicelib.pipeline.wakeups import ADVANCE, LOOK, REGISTER, wake_endpoints_of, wake_upload
@@ -73,6 +76,8 @@ class Platform:
         self._parts.callback(self._gateway.stop)
         self._wakeups.start()
         self._parts.callback(self._wakeups.stop)
+        self._sender.start()
+        self._parts.callback(self._sender.stop)
         self._watch()
         self._wake(RE_SYNC)
         self._wakeups.set(_CERTIFICATE, _now() + _RENEWAL)
@@ -115,6 +120,7 @@ class Platform:
         self._receiver = Receiver(self._store.events(), lambda prefix: wake_upload(prefix, self._ports))
         control = LocalChalice("modeldrop")
         control.register_blueprint(api.routes)
+        control.register_blueprint(webhook_api.routes)
         wiring = Wiring(
             registry=self._registry,
             sockets=self._fleet.sockets,
@@ -135,7 +141,7 @@ class Platform:
             metrics=self._gateway.counters,
             timers=self._wakeups,
             audit=AuditFile(self._home.audit),
-            bus=LocalBus(self._home.events, self._show),
+            bus=self._bus(),
             clock=_now,
             bounds=options.bounds,
             limits=replace(options.limits, no_containers=self._offer.refusal),
@@ -143,7 +149,15 @@ class Platform:
             defaults=default_plan(options),
             quiet=Ports.quiet if options.quiet_period is None else options.quiet_period,
         )
-        api.bind(lambda: self._ports)
+        api.bind(lambda: self._ports, beside=(*api.PREDICT, *webhook_api.OPERATIONS), answers=WEBHOOK_ANSWERS)
+
+    def _bus(self) -> Bus:
+        """Return what keeps and shows every transition, and what hands it out to webhooks."""
+        self._sender = Sender(self._registry, _now, on_told=lambda: self._wake(ANNOUNCE))
+        webhook_api.bind(self._registry, _now, on_new=self._sender.look)
+        # Webhooks first: a repeat hands out nothing twice, but it would be a second line in the file.
+        handed_out = WebhookBus(self._registry, _now, on_new=self._sender.look)
+        return Buses((handed_out, LocalBus(self._home.events, self._show)))
 
     def _certificate(self) -> tuple[Path, Path]:
         """Return the server's certificate and key: those given, else of our own CA."""

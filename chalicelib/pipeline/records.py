@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
+from chalicelib.domain.deliveries import Delivery
 from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.findings import Report
@@ -17,6 +18,7 @@ from chalicelib.domain.hooks import Hook
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Rollout
 from chalicelib.domain.version import Version
+from chalicelib.domain.webhooks import Webhook
 from chalicelib.pipeline.ports import Doc, Registry, Write
 
 T = TypeVar("T")
@@ -71,6 +73,8 @@ _KINDS: dict[type[Any], str] = {
     ApiKey: "key",
     Hook: "hook",
     TakenCall: "hook_call",
+    Webhook: "webhook",
+    Delivery: "delivery",
 }
 
 

@@ -12,6 +12,7 @@ from chalice.local import LocalChalice
 from typer.testing import CliRunner, Result
 
 from chalicelib.local.cli.program import app
+from chalicelib.local.webhooks import api as webhook_api
 from chalicelib.pipeline.ports import Ports
 from tests.api_caller import Caller
 from tests.fakes_pipeline import fake_ports
@@ -38,7 +39,7 @@ class SmallPlatform:
             return 401, {}, b'{"error": {"code": "unauthenticated", "message": "this API key does not exist"}}'
         if path in self.answers:
             return self.answers[path]
-        answered = Caller(self.ports, app=LocalChalice("control-api")).call(method, path, body or None)
+        answered = Caller(self.ports, app=app_with_webhooks(self.ports)).call(method, path, body or None)
         return answered.status, {}, json.dumps(answered.body).encode()
 
     @contextmanager
@@ -54,6 +55,14 @@ class SmallPlatform:
             server.shutdown()
             thread.join()
             server.server_close()
+
+
+def app_with_webhooks(ports: Ports) -> LocalChalice:
+    """Return an app with the routes that only one machine has; nobody sends what they keep."""
+    webhook_api.bind(ports.registry, ports.clock, on_new=lambda: None)
+    made = LocalChalice("control-api")
+    made.register_blueprint(webhook_api.routes)
+    return made
 
 
 def run(home: Path, *args: str, stdin: bytes | None = None) -> Result:

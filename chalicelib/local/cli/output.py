@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Json = Any
+_WHOLE = {"id", "event"}  # columns that people copy from
 
 
 def console() -> "Console":
@@ -29,7 +30,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
 
     made = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     for row in rows:
         made.add_row(*(_cell(value) for value in row))
     return made

@@ -20,6 +20,7 @@ from chalicelib.local.cli import (
     steering,
     validating,
     watching,
+    webhooks,
 )
 from chalicelib.local.cli.exits import Ended, Status
 from chalicelib.local.cli.settings import Settings
@@ -84,3 +85,4 @@ app.command("logs")(logs.logs)
 app.add_typer(keys.app, name="keys")
 app.add_typer(aliases.app, name="alias")
 app.add_typer(hooks.app, name="hooks")
+app.add_typer(webhooks.app, name="webhooks")
