@@ -17,6 +17,7 @@ from chalicelib.domain.rollout import (
     Rollout,
     Shift,
 )
+from chalicelib.domain.states import check
 
 Change = Extend | Shift | Await | Bake | Promote | RollBack | Fail
 
@@ -24,7 +25,15 @@ Change = Extend | Shift | Await | Bake | Promote | RollBack | Fail
 def carry_out(
     action: Change, endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
 ) -> tuple[str, Endpoint, Rollout]:
-    """Return the kind of the transition, and what both records become."""
+    """Return the kind of the transition, and what both records become; raises Unlisted."""
+    kind, served, rolled = _moved(action, endpoint, rollout, seen, now)
+    check(rollout.phase, action, rolled.phase)
+    return kind, served, rolled
+
+
+def _moved(
+    action: Change, endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
+) -> tuple[str, Endpoint, Rollout]:
     match action:
         case Extend(reason):
             return "rollout.extended", endpoint, replace(rollout, extensions=rollout.extensions + 1, reason=reason)

@@ -1,85 +1,44 @@
 """What never happens in a rollout, whatever the world does."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.domain.decide import decide
-from chalicelib.domain.deployment import Deployment, FleetState, Resources, Running
-from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.deployment import FleetState
 from chalicelib.domain.rollout import (
     OPEN,
+    WITH_TRAFFIC,
     Action,
     Extend,
     Hold,
     Observation,
-    OnInconclusive,
     Phase,
     Plan,
     Promote,
     RollBack,
     Rollout,
     Shift,
-    Thresholds,
 )
 from chalicelib.domain.split import Split
 from chalicelib.domain.traffic import Traffic
-
-BEGIN = datetime(2026, 1, 5, 12, tzinfo=UTC)
-CANARY = Deployment("v2-b", "digits", VersionRef("digits", "v2"), "sha-2", "digits/v2/x/", Resources())
-READY = Running(FleetState.READY, ready=1, digest="sha-2")
-STABLE = Running(FleetState.READY, ready=1, digest="sha-1")
-
-seconds = st.integers(0, 3600).map(lambda n: timedelta(seconds=n))
-runnings = st.builds(
-    Running,
-    st.sampled_from(FleetState),
-    ready=st.integers(0, 3),
-    digest=st.sampled_from(["sha-2", "sha-2", "sha-1", ""]),
-    reason=st.sampled_from(["", "ValueError"]),
-    restarts=st.sampled_from([0, 0, 0, 2]),
+from tests.domain.rollout_draws import (
+    BEGIN,
+    CANARY,
+    READY,
+    STABLE,
+    observations,
+    plans,
+    rollouts,
+    runnings,
+    seconds,
+    splits,
+    times,
+    traffics,
 )
-traffics = st.integers(0, 200).flatmap(
-    lambda n: st.builds(Traffic, st.just(n), st.integers(0, n), st.just(0), st.integers(0, n))
-)
-plans = st.builds(
-    Plan,
-    steps=st.lists(st.integers(1, 99), max_size=4, unique=True).map(lambda steps: (*sorted(steps), 100)),
-    step_time=seconds,
-    max_extensions=st.integers(0, 3),
-    on_inconclusive=st.sampled_from(OnInconclusive),
-    thresholds=st.builds(Thresholds, min_requests=st.integers(1, 60)),
-)
-
-
-@st.composite
-def rollouts(draw):
-    plan = draw(plans)
-    return Rollout(
-        "r-1",
-        "digits",
-        CANARY.ref,
-        CANARY,
-        draw(st.sampled_from(["v1-a", "v1-a", ""])),
-        plan,
-        opened=BEGIN,
-        phase=draw(st.sampled_from(Phase)),
-        step=draw(st.integers(-1, len(plan.steps) - 1)),
-        step_since=draw(st.none() | seconds.map(lambda after: BEGIN + after)),
-        extensions=draw(st.integers(0, 4)),
-        paused=draw(st.booleans()),
-        wish=draw(st.sampled_from(["", "", "promote", "abort"])),
-    )
-
-
-splits = st.builds(Split.between, st.just("v1-a"), st.just("v2-b"), st.integers(0, 100), st.just("r-1")) | st.just(
-    Split()
-)
-observations = st.builds(Observation, runnings, st.none() | runnings, splits, traffics, traffics)
-times = seconds.map(lambda after: BEGIN + after)
 
 
 @given(rollouts(), observations, times)
@@ -97,7 +56,7 @@ def test_only_a_ready_canary_with_the_registered_digest_is_promoted_or_given_mor
 @given(rollouts(), observations, times)
 def test_nothing_is_rolled_back_to_a_stable_that_is_not_ready(rollout, seen, now):
     action = decide(rollout, seen, now)
-    moved_back = isinstance(action, RollBack) and rollout.phase is Phase.STEPPING
+    moved_back = isinstance(action, RollBack) and rollout.phase in WITH_TRAFFIC
     assert not moved_back or (seen.stable and seen.stable.state is FleetState.READY)
 
 

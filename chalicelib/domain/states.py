@@ -1,0 +1,54 @@
+"""The table of a rollout's states: which phase each action and each event outside may lead to, and no other.
+
+It is a value so that one thing says it: `carry_out` refuses a move that isn't listed, the walks in the tests look for
+one, and docs/states.md is drawn from it.
+"""
+
+from collections.abc import Mapping
+
+from chalicelib.domain.rollout import OPEN, WITH_TRAFFIC, Action, Phase
+
+NEWER = "a newer version"  # opens, or takes its place in the queue
+TURN = "its turn"  # the rollout that it waited for has ended
+ASKED = "a person or hook"  # pauses, resumes, approves, wishes
+BEGINS = frozenset({Phase.QUEUED, Phase.STARTING})
+
+TABLE: Mapping[str, Mapping[Phase, frozenset[Phase]]] = {
+    "Start": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.STEPPING)},
+    "Restart": {Phase.STARTING: frozenset({Phase.STARTING})},
+    "Examine": {Phase.STARTING: frozenset({Phase.STARTING})},
+    "Hold": {phase: frozenset({phase}) for phase in Phase},
+    "Extend": {phase: frozenset({phase}) for phase in WITH_TRAFFIC},
+    "Await": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.STEPPING)},
+    "Shift": {
+        Phase.STARTING: frozenset({Phase.STEPPING}),
+        Phase.STEPPING: frozenset({Phase.STEPPING}),
+        Phase.BAKING: frozenset({Phase.BAKING}),
+    },
+    "Bake": {phase: frozenset({Phase.BAKING}) for phase in (Phase.STARTING, Phase.STEPPING)},
+    "Promote": {phase: frozenset({Phase.PROMOTED}) for phase in OPEN},
+    "RollBack": {
+        Phase.STARTING: frozenset({Phase.ABORTED}),
+        Phase.STEPPING: frozenset({Phase.ROLLED_BACK, Phase.ABORTED}),
+        Phase.BAKING: frozenset({Phase.ROLLED_BACK, Phase.ABORTED}),
+    },
+    "Fail": {Phase.STARTING: frozenset({Phase.FAILED})},
+    NEWER: {phase: frozenset({Phase.SUPERSEDED, phase}) for phase in OPEN | {Phase.QUEUED}},
+    TURN: {Phase.QUEUED: frozenset({Phase.STARTING, Phase.SUPERSEDED})},
+    ASKED: {phase: frozenset({phase}) for phase in OPEN},
+}
+
+
+class Unlisted(Exception):
+    """A move that the table of states doesn't list: a bug, and nothing is written."""
+
+
+def check(before: Phase, action: Action, after: Phase) -> None:
+    """Raise Unlisted unless the table lists what an action makes of a phase."""
+    if after not in TABLE[type(action).__name__].get(before, frozenset()):
+        raise Unlisted(f"{type(action).__name__} led from {before} to {after}, which domain.states doesn't list")
+
+
+def leads(before: Phase, after: Phase) -> bool:
+    """Tell whether anything at all leads from one phase to another."""
+    return any(after in row.get(before, frozenset()) for row in TABLE.values())
