@@ -140,11 +140,23 @@ class OpenRollout(RolloutSummary):
     traffic: BothCounts
 
 
+class ManualSplit(Answer):
+    """A split of a person's own in percent: the one that is kept, and the one that waits for its deployments.
+
+    `until` is by when they have to be ready.
+    """
+
+    kept: dict[str, int] | None
+    asked: dict[str, int] | None
+    until: datetime | None
+
+
 class Endpoint(Answer):
     """An endpoint as it is: the split in force in percent, what runs, and its open rollout.
 
     `rate` is how many predictions a second an operator lets through; null: as the platform says. `aliases` has the
-    deployment that each names; `champion` and `previous` are the platform's own.
+    deployment that each names; `champion` and `previous` are the platform's own. `manual_split` is null while rollouts
+    move the split.
     """
 
     name: str
@@ -158,6 +170,7 @@ class Endpoint(Answer):
     last_rollout: str
     rate: float | None
     aliases: dict[str, str]
+    manual_split: ManualSplit | None
 
 
 class Key(Answer):

@@ -5,11 +5,11 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chalicelib import hook_api, openapi
+from chalicelib import hook_api, openapi, traffic_api
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.refs import VersionRef
 from chalicelib.openapi import Operation
-from chalicelib.pipeline import aliases, keys, manage, views
+from chalicelib.pipeline import keys, manage, views
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import ApiKey
 from chalicelib.routing import Json, Page, Routes, page, scopes_of
@@ -54,14 +54,6 @@ def bind(
 # --- input -------------------------------------------------------------------------------------------------------
 class StartRollout(BaseModel):
     """Which registered version the endpoint goes to."""
-
-    model_config = ConfigDict(extra="forbid")
-    model_id: str = Field(min_length=1)
-    version_id: str = Field(min_length=1)
-
-
-class SetAlias(BaseModel):
-    """Which version, running for the endpoint, the alias names."""
 
     model_config = ConfigDict(extra="forbid")
     model_id: str = Field(min_length=1)
@@ -201,23 +193,6 @@ def rollback(name: str) -> Json:
     return views.endpoint(name, ports)
 
 
-@routes.add(
-    "PUT",
-    "/v1/endpoints/{name}/aliases/{alias}",
-    "Let an alias name a version that runs for the endpoint.",
-    scope="deploy",
-    body=SetAlias,
-    answer="Endpoint",
-)
-def set_alias(name: str, alias: str, body: SetAlias) -> Json:
-    return aliases.set_alias(name, alias, VersionRef(body.model_id, body.version_id), _Bound.ports())
-
-
-@routes.add("DELETE", "/v1/endpoints/{name}/aliases/{alias}", "Remove an alias.", scope="deploy", answer="Endpoint")
-def remove_alias(name: str, alias: str) -> Json:
-    return aliases.remove_alias(name, alias, _Bound.ports())
-
-
 def _current_rollout(name: str, ports: Ports) -> Json:
     """Return the open rollout, else the one opened last."""
     views.endpoint(name, ports)
@@ -227,11 +202,12 @@ def _current_rollout(name: str, ports: Ports) -> Json:
     return views.rollout(past[-1]["id"], ports)
 
 
-# --- hooks -------------------------------------------------------------------------------------------------------
+# --- splits, aliases and hooks -----------------------------------------------------------------------------------
 def _ports() -> Ports:
     return _Bound.ports()
 
 
+traffic_api.add(routes, _ports)
 hook_api.add(routes, _ports)
 
 

@@ -10,9 +10,10 @@ from uuid import NAMESPACE_URL, uuid5
 from chalicelib.domain.deliveries import Answer
 from chalicelib.domain.deployment import FleetState, Running
 from chalicelib.domain.invocation import Reply
+from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Rollout
 from chalicelib.domain.webhooks import Webhook
-from chalicelib.pipeline import aliases, manage
+from chalicelib.pipeline import aliases, dividing, manage
 from chalicelib.pipeline.advance import advance
 from chalicelib.pipeline.deliveries import hand_out, keep_answer, waiting
 from chalicelib.pipeline.re_sync import re_sync
@@ -41,6 +42,7 @@ class Story:
         self._first_version()
         self._good_version("v2")
         self._aliases()
+        self._split()
         self._back_and_again()
         self._sick_version("v3")
         self._broken_version("v4")
@@ -78,6 +80,20 @@ class Story:
         aliases.set_alias(DIGITS, "blue", ref, self.ports)
         aliases.remove_alias(DIGITS, "blue", self.ports)
 
+    def _split(self):
+        """Ask for a split that is kept while a version is dropped, for one that fails, and for its end."""
+        dividing.ask_split(DIGITS, {"digits/v1": 50, "digits/v2": 50}, self.ports)
+        self._go(2)
+        self._put("v2b")
+        self._look("v2b")
+        self.ports.fleet.becomes["v2b"] = Running(FleetState.FAILED, reason="ValueError: no")
+        dividing.ask_split(DIGITS, {"digits/v2b": 50, "digits/v2": 50}, self.ports)
+        self._go(2)
+        dividing.end_split(DIGITS, VersionRef(DIGITS, "v2"), self.ports)
+        self._go(2)
+        self._look("v2b")
+        self._go(3)
+
     def _back_and_again(self):
         manage.roll_back(DIGITS, self.ports)
         manage.roll_back(DIGITS, self.ports)
@@ -113,7 +129,8 @@ class Story:
         self.ports.drop.put(f"digits/{name}/golden.jsonl", GOLDEN)
         self._put(name)
         self._look(name)
-        answers = [Reply(200, b'{"predictions": [%d]}' % n, "application/json", {}) for n in (4, 2)]
+        both = (4, 4, 2, 2)  # canary and stable, the last first
+        answers = [Reply(200, b'{"predictions": [%d]}' % n, "application/json", {}) for n in both]
         self.ports.invoker.otherwise = lambda call: answers.pop()
         self._go(3)
 
@@ -169,6 +186,7 @@ class Story:
     def _go(self, turns):
         for _ in range(turns):
             advance(DIGITS, self.ports)
+            dividing.divide(DIGITS, self.ports)
             tend(DIGITS, self.ports)
 
     def _count(self, canary, stable, **faults):

@@ -14,7 +14,7 @@ from chalicelib.domain.scopes import ADMIN, DARK, DEPLOY, PREDICT
 _ANY_KEY = ("GET/v1/whoami", "GET/openapi.json")
 _SHOWN = ("models", "models/*", "drops", "endpoints", "endpoints/*", "rollouts", "rollouts/*")
 _STEERED = ("rollouts", "pause", "resume", "promote", "abort", "rollback")
-_SET = ("PUT/v1/endpoints/*/aliases/*", "DELETE/v1/endpoints/*/aliases/*")
+_SET = tuple(f"{verb}/v1/endpoints/*/{what}" for verb in ("PUT", "DELETE") for what in ("aliases/*", "split"))
 _DEPLOY = (*(f"GET/v1/{kind}" for kind in _SHOWN), *(f"POST/v1/endpoints/*/{verb}" for verb in _STEERED), *_SET)
 _PREDICT = ("/predict", "/rawPredict", ":predict", ":rawPredict")
 _METHOD_ARN_PARTS = 4  # api-id/stage/METHOD/path…

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from chalicelib.domain.refs import VersionRef
-from chalicelib.domain.split import Split
+from chalicelib.domain.split import ManualSplit, Split
 from chalicelib.domain.version import Version
 
 
@@ -107,8 +107,17 @@ class Endpoint:
     retiring: Mapping[str, datetime] = field(default_factory=dict)
     rate: float = 0.0  # predictions a second that an operator lets through; 0: what the platform says
     aliases: Mapping[str, str] = field(default_factory=dict)  # people's own names for deployments
+    kept: ManualSplit | None = None  # the split of a person's own that is in force
+    asked: ManualSplit | None = None  # one that waits for its deployments
+
+    @property
+    def is_manual(self) -> bool:
+        """Tell whether a person has the split: then no rollout may move it."""
+        return bool(self.kept or self.asked)
 
     @property
     def named(self) -> frozenset[str]:
         """The deployments that are to run, whatever rollout is open."""
-        return frozenset({*self.split.weights, self.promoted, self.previous, *self.aliases.values()} - {""})
+        by_hand = [id_ for manual in (self.kept, self.asked) if manual for id_ in manual.weights]
+        named = {*self.split.weights, self.promoted, self.previous, *self.aliases.values(), *by_hand}
+        return frozenset(named - {""})

@@ -113,6 +113,14 @@ class Parked(TypedDict):
     last: Annotated[str, Field(description="what came of the last attempt, for people")]
 
 
+@_exact
+class Divided(TypedDict):
+    """The split in force afterwards, by deployment, and the one that is meant, by MODEL/VERSION."""
+
+    split: Split
+    versions: dict[str, int]
+
+
 KINDS: Mapping[str, Any] = {
     "drop.seen": Nothing,
     "drop.rejected": Validated,
@@ -136,6 +144,11 @@ KINDS: Mapping[str, Any] = {
     "rollout.promote_asked": OfRollout,
     "rollout.abort_asked": OfRollout,
     "endpoint.rolled_back": Returned,
+    "rollout.held_back": OfRollout,
+    "endpoint.split_asked": Divided,
+    "endpoint.split_set": Divided,
+    "endpoint.split_failed": Divided,
+    "endpoint.split_ended": Divided,
     "endpoint.alias_set": Alias,
     "endpoint.alias_removed": Alias,
     "deployment.revived": Nothing,

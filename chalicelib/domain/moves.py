@@ -82,14 +82,13 @@ def without_retired(endpoint: Endpoint, now: datetime) -> Endpoint:
     )
 
 
-def let_go(endpoint: Endpoint, left: str, canary: str, now: datetime) -> Endpoint:
-    """Return the endpoint with a deployment retiring that something named until now, unless it is still needed.
+def let_go(before: Endpoint, after: Endpoint, canary: str, now: datetime) -> Endpoint:
+    """Return what an endpoint becomes, with what was named before and isn't any more retiring.
 
     `canary` is an open rollout's: that one retires when its rollout ends.
     """
-    if left in endpoint.named | {canary} or left not in endpoint.deployments:
-        return endpoint
-    return replace(endpoint, retiring={**endpoint.retiring, left: now + LINGER})
+    left = (before.named - after.named - {canary}) & after.deployments.keys()
+    return replace(after, retiring={**after.retiring, **dict.fromkeys(sorted(left), now + LINGER)})
 
 
 def next_retirement(endpoint: Endpoint) -> datetime | None:

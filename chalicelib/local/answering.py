@@ -8,6 +8,7 @@ from chalicelib.domain.errors import Rejected
 from chalicelib.local.stores import Poll, Webhook
 from chalicelib.pipeline.advance import advance
 from chalicelib.pipeline.announce import announce
+from chalicelib.pipeline.dividing import divide
 from chalicelib.pipeline.hooks import forget_calls
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.re_sync import re_sync
@@ -34,6 +35,7 @@ def answer(name: str, ports: Ports) -> None:
         register(name.removeprefix(REGISTER), ports)
     elif name.startswith(ADVANCE):
         advance(name.removeprefix(ADVANCE), ports)
+        divide(name.removeprefix(ADVANCE), ports)
         tend(name.removeprefix(ADVANCE), ports)
     else:
         re_sync(ports)

@@ -28,7 +28,7 @@ def set_alias(endpoint: str, alias: str, ref: VersionRef, ports: Ports) -> dict[
     moved = f", no longer {stored.value.deployments[before].ref}" if before else ""
     about = {"alias": alias, "version": str(ref), "deployment": deployment}
     told = _told("endpoint.alias_set", stored, f"{alias} is {ref}{moved}", about, ports)
-    return _commit(stored, pointed(stored.value, alias, deployment), before, told, ports)
+    return _commit(stored, pointed(stored.value, alias, deployment), told, ports)
 
 
 def remove_alias(endpoint: str, alias: str, ports: Ports) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def remove_alias(endpoint: str, alias: str, ports: Ports) -> dict[str, Any]:
     ref = stored.value.deployments[before].ref
     about = {"alias": alias, "version": str(ref), "deployment": before}
     told = _told("endpoint.alias_removed", stored, f"{alias} was {ref} and is removed", about, ports)
-    return _commit(stored, after, before, told, ports)
+    return _commit(stored, after, told, ports)
 
 
 def _running(endpoint: Endpoint, ref: VersionRef, ports: Ports) -> str:
@@ -61,9 +61,9 @@ def _told(kind: str, stored: Stored[Endpoint], message: str, about: Mapping[str,
     return transition(kind, stored.id, message, at=ports.clock(), once=str(stored.revision), **about)
 
 
-def _commit(stored: Stored[Endpoint], after: Endpoint, left: str, told: Transition, ports: Ports) -> dict[str, Any]:
+def _commit(stored: Stored[Endpoint], after: Endpoint, told: Transition, ports: Ports) -> dict[str, Any]:
     rollout = Records(ports.registry).open_rollout(after)
-    after = let_go(after, left, rollout.value.canary.id if rollout else "", told.at)
+    after = let_go(stored.value, after, rollout.value.canary.id if rollout else "", told.at)
     ports.registry.commit([replace(stored, value=after).write], [told])
     wake_endpoint(stored.id, ports)
     return views.describe_endpoint(after, ports)

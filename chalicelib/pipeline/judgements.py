@@ -13,6 +13,7 @@ from chalicelib.pipeline.records import Drop, Stored
 from chalicelib.pipeline.transitions import transition
 
 ACCEPTED = "validated"  # a drop that waits to be registered
+REGISTERED = "registered"  # a drop that is a version
 _REASONS = 5  # that an event says
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.domain.deployment import Endpoint, FleetState
+from chalicelib.domain.dividing import champion_again, given_up
 from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.moves import approved
 from chalicelib.domain.refs import VersionRef
@@ -67,11 +68,14 @@ def abort(endpoint: str, ports: Ports, *, by: str = PERSON) -> dict[str, Any]:
 
 
 def roll_back(endpoint: str, ports: Ports) -> dict[str, Any]:
-    """Abort an open rollout; else give all traffic to the previous deployment, at once, while it is kept warm."""
+    """Give all traffic back, at once: to stable, to what was promoted before a manual split, or else to the previous.
+
+    An open rollout is aborted; the previous deployment can be returned to while it is kept warm.
+    """
     stored = Records(ports.registry).known_endpoint(endpoint)
     if Records(ports.registry).open_rollout(stored.value):
         return abort(endpoint, ports)
-    after = _returned(stored.value, ports)
+    after = _gone_back(stored.value, ports)
     message = f"all traffic back to {after.deployments[after.promoted].ref}, asked for by a person"
     told = transition(
         "endpoint.rolled_back",
@@ -91,6 +95,16 @@ def set_rate(endpoint: str, per_second: float | None, ports: Ports) -> dict[str,
     stored = Records(ports.registry).known_endpoint(endpoint).to(rate=per_second or 0.0)
     ports.registry.commit([stored.write])
     return views.describe_endpoint(stored.value, ports)
+
+
+def _gone_back(endpoint: Endpoint, ports: Ports) -> Endpoint:
+    if not endpoint.kept:
+        return given_up(_returned(endpoint, ports), ports.clock())
+    state = ports.fleet.observe(endpoint.promoted).state
+    if state is not FleetState.READY:
+        ref = endpoint.deployments[endpoint.promoted].ref
+        raise Rejected(f"{ref} is {state}; end the split with a version that answers", code="conflict")
+    return champion_again(endpoint, ports.clock())
 
 
 def _returned(endpoint: Endpoint, ports: Ports) -> Endpoint:

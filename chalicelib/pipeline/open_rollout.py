@@ -8,7 +8,7 @@ from typing import Any
 from chalicelib.domain.cost import in_words, instance_hours
 from chalicelib.domain.deploy import may_deploy
 from chalicelib.domain.deployment import Endpoint, FleetState, deployment_of
-from chalicelib.domain.errors import NotFound
+from chalicelib.domain.errors import NotFound, NotYet
 from chalicelib.domain.moves import ended, opened
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Phase, Rollout
@@ -29,7 +29,8 @@ def open_rollout(ref: VersionRef, ports: Ports, *, endpoint: str = "", once: str
     """Open the rollout of a registered version and return its id; the same `once` opens nothing twice.
 
     A drop opens one rollout for each version, ever: a replayed event can't redeploy what was rolled back. An open
-    rollout of the same endpoint is superseded in the same write, or has this one wait. Raises NotFound or Rejected.
+    rollout of the same endpoint is superseded in the same write, or has this one wait. Raises NotFound, Rejected, or
+    NotYet while a person has the split.
     """
     records = Records(ports.registry)
     version = records.version(ref)
@@ -41,6 +42,11 @@ def open_rollout(ref: VersionRef, ports: Ports, *, endpoint: str = "", once: str
     if records.get(Rollout, rollout_id):
         return rollout_id
     stored = records.endpoint(name) or Stored(name, Endpoint(name, owner=ref.model_id))
+    if stored.value.is_manual:
+        raise NotYet(
+            f"{name} has a manual split, so the rollout of {ref} waits until it is ended: "
+            f"modeldrop split {name} --end MODEL/VERSION"
+        )
     may_deploy(stored.value.owner, ref, name, ports.bounds)
     canary = deployment_of(name, version.value, wishes.resources)
     # What a drop opens is the version's first rollout: nothing of it can have failed before.

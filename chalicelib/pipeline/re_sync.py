@@ -2,12 +2,9 @@
 
 from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.errors import Rejected
-from chalicelib.domain.refs import VersionRef
-from chalicelib.domain.rollout import Rollout
 from chalicelib.domain.upload import uploads
-from chalicelib.domain.version import Version
 from chalicelib.pipeline.catalogue import outdated
-from chalicelib.pipeline.open_rollout import open_rollout
+from chalicelib.pipeline.first_rollouts import missing, open_first
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import Drop, Records
 from chalicelib.pipeline.tend import revive
@@ -18,9 +15,9 @@ def re_sync(ports: Ports) -> None:
     """Wake every upload that isn't settled and every endpoint, and open rollouts that a crash left unopened."""
     for prefix in _unsettled(ports):
         wake_upload(prefix, ports)
-    for ref in _never_rolled_out(ports):
+    for ref in missing(ports):
         try:
-            open_rollout(ref, ports)
+            open_first(ref, ports)
         except Rejected:
             continue  # its deploy.yaml is past today's bounds; the operator narrowed them since
     for ref in outdated(ports):
@@ -38,12 +35,3 @@ def _unsettled(ports: Ports) -> list[str]:
         for upload in uploads(ports.drop.list())
         if not ((drop := known.get(upload.prefix)) and drop.reported and drop.settles(upload.fingerprint))
     ]
-
-
-def _never_rolled_out(ports: Ports) -> list[VersionRef]:
-    """Return registered versions that no rollout names and that are newer than every version that has one."""
-    records = Records(ports.registry)
-    rolled_out = {r.value.ref for r in records.list(Rollout)}
-    versions = sorted((v.value for v in records.list(Version)), key=lambda v: v.registered)
-    newest = {v.ref.model_id: v.registered for v in versions if v.ref in rolled_out}
-    return [v.ref for v in versions if v.ref.model_id not in newest or v.registered > newest[v.ref.model_id]]

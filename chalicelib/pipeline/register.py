@@ -16,8 +16,8 @@ from chalicelib.domain.refs import MANIFEST, MARKERS, VersionRef, upload_prefix
 from chalicelib.domain.report_text import summary
 from chalicelib.domain.upload import gather
 from chalicelib.domain.version import SealedFile, Version, version_digest
-from chalicelib.pipeline.judgements import ACCEPTED, keep, rejected_after_all, rejection
-from chalicelib.pipeline.open_rollout import open_rollout
+from chalicelib.pipeline.first_rollouts import open_first
+from chalicelib.pipeline.judgements import ACCEPTED, REGISTERED, keep, rejected_after_all, rejection
 from chalicelib.pipeline.ports import Bucket, Gone, Ports
 from chalicelib.pipeline.records import Drop, Records, Stored
 from chalicelib.pipeline.reports import report_drop
@@ -28,10 +28,12 @@ from chalicelib.pipeline.wakeups import wake_catalogue, wake_upload
 def register(prefix: str, ports: Ports) -> None:
     """Seal an accepted upload, make it a version and open its rollout; a lost race leaves the winner's version.
 
-    A repeat does nothing. An upload that changed since it was accepted is judged anew; what sealing finds (a wrong
-    hash) rejects it after all.
+    A repeat opens a rollout that was held back, and does nothing else. An upload that changed since it was accepted is
+    judged anew; what sealing finds (a wrong hash) rejects it after all.
     """
     drop = Records(ports.registry).get(Drop, prefix)
+    if drop and drop.value.status == REGISTERED:
+        open_first(VersionRef.parse(prefix), ports)
     if not drop or drop.value.status != ACCEPTED:
         return
     listing = [o for o in ports.drop.list(prefix) if upload_prefix(o.key) == prefix]
@@ -48,7 +50,7 @@ def register(prefix: str, ports: Ports) -> None:
         report_drop(keep(report, upload, drop, ports), ports)
     else:
         wake_catalogue(version.ref, ports)
-        open_rollout(version.ref, ports)
+        open_first(version.ref, ports)
 
 
 def _seal(upload: Upload, drop: Stored[Drop], ports: Ports) -> Version:
@@ -107,7 +109,7 @@ def _version(  # noqa: PLR0917 - the parts of one value, in the order in which t
 def _commit(version: Version, drop: Stored[Drop], ports: Ports) -> None:
     """Make the sealed copy the version; raises Conflict when another attempt was first."""
     report = replace(drop.value.report, digest=version.digest)
-    registered = drop.to(status="registered", report=report, reported=False)
+    registered = drop.to(status=REGISTERED, report=report, reported=False)
     size = sum(f.size for f in version.files)
     message = f"{version.format}, {len(version.files)} files, {size} bytes, {version.digest}"
     told = transition(

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from chalicelib.domain.deployment import Endpoint, FleetState
+from chalicelib.domain.dividing import rooms_of
 from chalicelib.domain.moves import next_retirement, without_retired
 from chalicelib.domain.rollout import WITH_TRAFFIC, Rollout
 from chalicelib.pipeline.ports import Capacity, Ports
@@ -24,9 +25,11 @@ def tend(name: str, ports: Ports) -> None:
     for gone in set(stored.value.deployments) - set(after.deployments):
         ports.fleet.stop(gone)
     rollout = _open_rollout(after, ports)
-    returned_to = _may_be_returned_to(after, rollout)
+    rooms = _rooms(after, ports)
+    kept = {*_may_be_returned_to(after, rollout), *rooms}
     for needed in _needed(after, rollout):
-        ports.fleet.ensure(after.deployments[needed], Capacity(may_scale_in=needed not in returned_to))
+        room = Capacity(rooms.get(needed, 1), may_scale_in=needed not in kept)
+        ports.fleet.ensure(after.deployments[needed], room)
     if coming := next_retirement(after):
         wake_endpoint(name, ports, after=max(coming - now, timedelta(0)))
 
@@ -54,6 +57,13 @@ def _needed(endpoint: Endpoint, rollout: Rollout | None) -> list[str]:
     """Return the deployments that should run. An open rollout's canary is started by the rollout's own decision."""
     canary = rollout.canary.id if rollout else ""
     return sorted((endpoint.named - {canary}) & endpoint.deployments.keys())
+
+
+def _rooms(endpoint: Endpoint, ports: Ports) -> dict[str, int]:
+    """Return the replicas that each deployment of an asked split needs for its share."""
+    if not endpoint.asked:
+        return {}
+    return rooms_of(endpoint, {id_: ports.fleet.observe(id_) for id_ in endpoint.split.weights})
 
 
 def _may_be_returned_to(endpoint: Endpoint, rollout: Rollout | None) -> set[str]:

@@ -75,6 +75,18 @@ def describe_endpoint(value: Endpoint, ports: Ports) -> View:
         "last_rollout": value.rollout,
         "rate": value.rate or None,
         "aliases": dict(aliases_of(value)),
+        "manual_split": _manual(value),
+    }
+
+
+def _manual(value: Endpoint) -> View | None:
+    """Return a person's own split: the one that is kept, and the one that waits for its deployments."""
+    if not value.is_manual:
+        return None
+    return {
+        "kept": dict(value.kept.weights) if value.kept else None,
+        "asked": dict(value.asked.weights) if value.asked else None,
+        "until": value.asked.until.isoformat() if value.asked else None,
     }
 
 

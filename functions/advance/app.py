@@ -2,6 +2,7 @@
 
 from chalicelib import triggers
 from chalicelib.pipeline.advance import advance
+from chalicelib.pipeline.dividing import divide
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.tend import tend
 from chalicelib.pipeline.wakeups import ADVANCE
@@ -9,6 +10,7 @@ from chalicelib.pipeline.wakeups import ADVANCE
 
 def advance_and_tend(endpoint: str, ports: Ports) -> None:
     advance(endpoint, ports)
+    divide(endpoint, ports)
     tend(endpoint, ports)
 
 

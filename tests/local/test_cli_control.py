@@ -147,6 +147,26 @@ def test_an_alias_of_what_does_not_run_is_a_no_that_says_what_to_do(platform):
     assert (ended.exit_code, "once it is ready" in ended.stderr) == (1, True)
 
 
+def test_a_split_is_asked_for_shown_and_ended(platform):
+    for name in ("digits/1", "digits/2"):
+        registered(platform.ports, name)
+    platform.run("start", "digits", "digits/1")
+    advance("digits", platform.ports)
+    advance("digits", platform.ports)
+    asked = platform.run("split", "digits", "1=60", "digits/2=40")
+    assert (asked.exit_code, json.loads(platform.received[-1][2])) == (0, {"weights": {"digits/1": 60, "digits/2": 40}})
+    assert platform.run("split", "digits").stdout == "digits/1 100 %\nasked for: digits/1 60 %, digits/2 40 %\n"
+    assert platform.run("split", "digits", "--end", "1").exit_code == 0
+    assert platform.received[-1][0] == "/v1/endpoints/digits/split?to=digits%2F1"
+
+
+@pytest.mark.parametrize("arguments", [["1"], ["1=x"], ["=50"], ["1=60", "--end", "1"]])
+def test_what_is_no_split_is_wrong_usage(platform, arguments):
+    registered(platform.ports, "digits/1")
+    platform.run("start", "digits", "digits/1")
+    assert platform.run("split", "digits", *arguments).exit_code == 2
+
+
 def test_predict_may_ask_for_an_alias_or_a_version(platform):
     platform.answers["/v1/endpoints/digits/predict"] = (200, {}, b"{}")
     platform.run("predict", "digits", "[1]", "--alias", "blue")

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from chalicelib.domain.errors import NotYet, Rejected
 from chalicelib.local.cli import (
     aliases,
+    dividing,
     hooks,
     keys,
     logs,
@@ -81,6 +82,7 @@ app.command("rollback")(steering.rollback)
 app.command("pause")(steering.pause)
 app.command("resume")(steering.resume)
 app.command("start")(steering.start)
+app.command("split")(dividing.split)
 app.command("logs")(logs.logs)
 app.add_typer(keys.app, name="keys")
 app.add_typer(aliases.app, name="alias")
