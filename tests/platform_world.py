@@ -20,6 +20,8 @@ import httpx
 import psutil
 from botocore.config import Config
 
+from tests.event_check import check_document
+
 ROOT = Path(__file__).parents[1]
 MODELDROP = str(Path(sys.executable).with_name("modeldrop"))
 DECIDING = {"model.mar", "saved_model.pb", "score.py", "predictor.py", "container.yaml"}
@@ -132,6 +134,11 @@ class PlatformProcess:
 
         until(seen, seconds, f"{name}/{version_id} {phase}; {self.said[-2000:]}")
 
+    def events(self) -> list[dict]:
+        """Return every event that was told."""
+        file = self.home / "events.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
     # --- the uploader ------------------------------------------------------------------------------------------------
     @property
     def s3(self):
@@ -165,6 +172,8 @@ def platform(
         running.stop()
         gone, left = psutil.wait_procs(children, timeout=10)
         assert not left, f"left behind: {left}; of {len(gone) + len(left)}"
+        for event in running.events():
+            check_document(event)
     finally:
         if running.process and running.process.poll() is None:
             running.kill()

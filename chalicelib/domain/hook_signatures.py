@@ -12,7 +12,6 @@
 - `gitlab_token`: `X-Gitlab-Token` is the secret itself. Who reads one call can make any other.
 """
 
-import base64
 import hashlib
 import hmac
 import re
@@ -20,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from chalicelib.domain import standard_webhooks
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.hooks import Form, key_of
 
@@ -88,8 +88,7 @@ def _standard_id(keys: Sequence[bytes], call: Call, now: datetime) -> str:
 
 
 def _standard_signature(key: bytes, call: Call) -> bytes:
-    head = f"{call.header('webhook-id')}.{call.header('webhook-timestamp')}.".encode("utf-8", "replace")
-    return b"v1," + base64.b64encode(hmac.digest(key, head + call.body, "sha256"))
+    return standard_webhooks.signature(key, call.header("webhook-id"), call.header("webhook-timestamp"), call.body)
 
 
 def _github_signature(key: bytes, call: Call) -> bytes:

@@ -5,13 +5,13 @@ secrets may be valid at once: the sender changes over in between.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from chalicelib.domain import standard_webhooks
 from chalicelib.domain.aliases import check_alias
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.refs import NAME_RULE, is_legal
@@ -19,8 +19,6 @@ from chalicelib.domain.refs import NAME_RULE, is_legal
 ANY_ENDPOINT = "*"
 MOST_SECRETS = 2  # the one in use, and the one that follows it
 MEMORY = timedelta(days=90)  # a call that was taken is known for so long
-_PREFIX = "whsec_"
-_LEAST_KEY, _MOST_KEY = 24, 64  # bytes that Standard Webhooks allows
 _PLAIN = re.compile(r"[!-~][ -~]{14,198}[!-~]")
 
 
@@ -127,19 +125,13 @@ def key_of(form: Form, secret: str) -> bytes:
         if not _PLAIN.fullmatch(secret):
             raise _bad("secret", "give 16 to 200 printable ASCII characters")
         return secret.encode()
-    try:
-        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if not secret.startswith(_PREFIX) or not _LEAST_KEY <= len(key) <= _MOST_KEY:
-        raise _bad("secret", f"give {_PREFIX} and the base64 of {_LEAST_KEY} to {_MOST_KEY} random bytes")
-    return key
+    return standard_webhooks.key_of(secret)
 
 
 def secret_of(form: Form, random: bytes) -> str:
     """Return 32 random bytes as a secret of the form's kind."""
     if form in (Form.STANDARD, Form.GITLAB):
-        return _PREFIX + base64.b64encode(random).decode()
+        return standard_webhooks.secret_of(random)
     return base64.urlsafe_b64encode(random).decode().rstrip("=")
 
 

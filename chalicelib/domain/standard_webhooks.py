@@ -35,9 +35,11 @@ def secret_of(random: bytes) -> str:
 def signed(id: str, body: bytes, secrets: Sequence[str], now: datetime) -> dict[str, str]:  # noqa: A002 - the scheme's
     """Return the headers of a call: one signature for each secret, so that a receiver may know either."""
     timestamp = str(int(now.timestamp()))
-    signatures = [_signature(f"{id}.{timestamp}.".encode() + body, key_of(secret)) for secret in secrets]
-    return {"webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": " ".join(signatures)}
+    signatures = " ".join(signature(key_of(secret), id, timestamp, body).decode() for secret in secrets)
+    return {"webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": signatures}
 
 
-def _signature(content: bytes, key: bytes) -> str:
-    return "v1," + base64.b64encode(hmac.digest(key, content, "sha256")).decode()
+def signature(key: bytes, id: str, timestamp: str, body: bytes) -> bytes:  # noqa: A002 - the scheme's word
+    """Return one signature as the header has it."""
+    content = f"{id}.{timestamp}.".encode("utf-8", "replace") + body
+    return b"v1," + base64.b64encode(hmac.digest(key, content, "sha256"))

@@ -31,6 +31,7 @@ from moto.events.models import EventBus
 from chalicelib import wiring
 from tests.aws.lean_moto import slim
 from tests.aws.translated import CODE, decided, for_moto
+from tests.event_check import check_document
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 REGION = "us-east-1"
@@ -216,6 +217,8 @@ class Stack:
         def heard() -> list[dict[str, Any]]:
             while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
                 told.extend(json.loads(message["Body"]) for message in messages)
+            for event in told:
+                check_document(event["detail"])
             return told
 
         return heard

@@ -1,6 +1,5 @@
 """Webhooks of a real platform: every event arrives, across a kill -9 too, and no receiver delays a rollout."""
 
-import json
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 
@@ -37,10 +36,6 @@ def add(running, receiver, *more):
     return done.stdout.split()
 
 
-def lines(running):
-    return [json.loads(line) for line in (running.home / "events.jsonl").read_text().splitlines()]
-
-
 def test_a_rollout_is_told_to_a_webhook_while_others_hang_fail_and_redirect(running, receivers):
     good, hanging, broken, moved = (
         receivers(),
@@ -57,7 +52,7 @@ def test_a_rollout_is_told_to_a_webhook_while_others_hang_fail_and_redirect(runn
         running.drop("m/v2/", {"model.mar": small_mar(), "README.md": b"second"})
         running.await_phase("m", "v2", "promoted")
     until(lambda: good.kinds.count("rollout.promoted") == 2, 10, "the events")
-    told = lines(running)
+    told = running.events()
     for line in told:
         check_document(line)
     assert {e["id"]: e for e in (r.event for r in good.received)} == {e["id"]: e for e in told}
@@ -84,11 +79,11 @@ def test_a_kill_while_receivers_are_down_loses_no_event(running, receivers):
     webhook, _ = add(running, later)
     running.drop("m/v1/", {"model.mar": small_mar()})
     running.await_phase("m", "v1", "promoted")
-    until(lambda: "rollout.promoted" in [e["kind"] for e in lines(running)], 10, "the line")
+    until(lambda: "rollout.promoted" in [e["kind"] for e in running.events()], 10, "the line")
     running.kill()
     with later.serving():
         running.start()
-        told = {e["id"] for e in lines(running)}
+        told = {e["id"] for e in running.events()}
         until(lambda: told <= set(later.ids), 60, "every event")
         until(lambda: not waiting(running, webhook), 10, "nothing left")
     running.stop()
