@@ -232,6 +232,43 @@ class HookCalled(Answer):
     rollout: str | None
 
 
+class SignedRequest(Answer):
+    """A request to send as it is: whoever has its URL may."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+
+
+class SignedPart(SignedRequest):
+    """Which bytes of a file the request takes."""
+
+    offset: int
+    length: int
+
+
+class SignedFile(Answer):
+    """One file's requests. If there is a `complete`, its body lists the parts' ETags as S3 wants them."""
+
+    path: str
+    parts: list[SignedPart]
+    complete: SignedRequest | None
+
+
+class SignedManifest(SignedRequest):
+    body: str
+
+
+class SignedUpload(Answer):
+    """The requests of an upload; the manifest's goes last."""
+
+    model_id: str
+    version_id: str
+    expires: datetime
+    files: list[SignedFile]
+    manifest: SignedManifest
+
+
 class Caller(Answer):
     key_id: str
     scopes: list[str]
@@ -282,5 +319,19 @@ class Hooks(Page):
 
 
 _LISTS = (Models, Versions, Drops, Endpoints, Rollouts, Keys, Hooks)
-_SINGLE = (Model, Version, Rollout, Endpoint, Key, MadeKey, Hook, MadeHook, HookCalled, Caller, Document, Prediction)
+_SINGLE = (
+    Model,
+    Version,
+    Rollout,
+    Endpoint,
+    Key,
+    MadeKey,
+    Hook,
+    MadeHook,
+    HookCalled,
+    SignedUpload,
+    Caller,
+    Document,
+    Prediction,
+)
 ANSWERS: dict[str, type[BaseModel]] = {model.__name__: model for model in (*_LISTS, *_SINGLE)}

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chalicelib import hook_api, openapi, traffic_api
+from chalicelib import hook_api, openapi, traffic_api, upload_api
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.refs import VersionRef
 from chalicelib.openapi import Operation
@@ -202,13 +202,14 @@ def _current_rollout(name: str, ports: Ports) -> Json:
     return views.rollout(past[-1]["id"], ports)
 
 
-# --- splits, aliases and hooks -----------------------------------------------------------------------------------
+# --- splits, aliases, hooks and uploads --------------------------------------------------------------------------
 def _ports() -> Ports:
     return _Bound.ports()
 
 
 traffic_api.add(routes, _ports)
 hook_api.add(routes, _ports)
+upload_api.add(routes, _ports)
 
 
 # --- keys and the API itself -------------------------------------------------------------------------------------

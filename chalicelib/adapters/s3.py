@@ -45,6 +45,7 @@ def make_client(
 ) -> "S3Client":
     """Return a client; what is None comes from the environment or the AWS profile, as everywhere in AWS's tools."""
     config = Config(
+        signature_version="s3v4",  # botocore signs URLs by the old version unless it is told: no header is in that
         connect_timeout=5,
         read_timeout=60,
         retries={"mode": "standard", "total_max_attempts": 5},

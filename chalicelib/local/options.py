@@ -17,6 +17,7 @@ class UpOptions:
     home: Home = field(default_factory=Home.default)
     store: str = "minio"  # minio | embedded
     s3_endpoint: str = ""  # any other S3's URL; wins over `store`
+    s3_url: str = ""  # by which uploaders elsewhere reach the store
     host: str = "127.0.0.1"
     port: int = 8443
     s3_port: int = 9000

@@ -21,6 +21,7 @@ from chalice.local import LocalChalice
 from rich.console import Console
 
 from chalicelib import api
+from chalicelib.adapters.s3_presign import S3Uploads
 from chalicelib.domain.rollout import Plan
 from chalicelib.local.answering import ANNOUNCE, RE_SYNC, Receiver, answer
 from chalicelib.local.audit_file import AuditFile
@@ -142,6 +143,7 @@ class Platform:
             timers=self._wakeups,
             audit=AuditFile(self._home.audit),
             bus=self._bus(),
+            uploads=S3Uploads(connected.drop, connected.signer(options.s3_url)),
             clock=_now,
             bounds=options.bounds,
             limits=replace(options.limits, no_containers=self._offer.refusal),

@@ -19,6 +19,7 @@ from chalicelib.domain.policy import NO_POLICY, Policy
 from chalicelib.domain.record import Doc as Doc  # adapters make them, verbs read them  # noqa: PLC0414
 from chalicelib.domain.record import Write as Write  # noqa: PLC0414
 from chalicelib.domain.rollout import Plan
+from chalicelib.domain.signed_upload import SignedUpload
 from chalicelib.domain.traffic import Traffic
 from chalicelib.domain.transition import Transition
 
@@ -157,6 +158,17 @@ class Catalog(Protocol):
         ...
 
 
+class Uploads(Protocol):
+    """Lets somebody write to the drop who has no credentials of it."""
+
+    def sign(self, key: str, size: int, sha256: str, within: timedelta) -> SignedUpload:
+        """Return requests that write this key and no other, with this many bytes, until then.
+
+        In one piece the store refuses bytes with another SHA-256, too, if it can.
+        """
+        ...
+
+
 class Audit(Protocol):
     """Where calls without a key are written down."""
 
@@ -194,6 +206,7 @@ class Ports:
     instance_type: str = ""  # of a deployment whose drop names none, on a fleet that has such
     catalog: Catalog | None = None  # None where there is no such place
     audit: Audit = _unkept
+    uploads: Uploads | None = None  # None where nobody asks for any
     limits: Limits = field(default_factory=Limits)  # of validation
     policy: Policy = NO_POLICY  # what the operator makes of its findings
     quiet: timedelta = timedelta(seconds=5)  # since the newest object of an upload

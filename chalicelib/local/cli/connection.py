@@ -18,6 +18,7 @@ class Platform:
 
     def __init__(self, connection: Connection) -> None:
         self._url = connection.url
+        self.ca = connection.ca
         self._client = httpx.Client(
             base_url=connection.url,
             headers={"Authorization": f"Bearer {connection.key}"},

@@ -17,8 +17,6 @@ from chalicelib.local.cli.output import Json, print_json
 from chalicelib.local.cli.settings import AsJson, Settings
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
     from chalicelib.domain.manifest import Manifest
     from chalicelib.local.local_files import LocalFiles
 
@@ -46,6 +44,7 @@ def push(
     path: Annotated[Path, typer.Argument(exists=True, help="A model.mar, or an exported folder.")],
     version: Annotated[str, typer.Argument(metavar="MODEL/VERSION")],
     *,
+    api: Annotated[bool, typer.Option("--api", help="By the API key alone: the platform signs the upload.")] = False,
     bucket: Annotated[str, typer.Option(help="The drop bucket.")] = DROP,
     s3_endpoint: Annotated[str, typer.Option(help="URL of an S3 other than this home's.")] = "",
     profile: Annotated[str, typer.Option(help="AWS profile; default: this home's uploader, else AWS's own.")] = "",
@@ -55,17 +54,18 @@ def push(
     as_json: AsJson = False,
 ) -> None:
     """Upload an artifact as MODEL/VERSION."""
-    from chalicelib.local.cli.storage import client_of  # noqa: PLC0415 - boto3
-
     settings: Settings = context.obj
     ref = VersionRef.parse(version)
     artifact = _artifact(path, ref)
     if validate:
         _validate(artifact)
     before = _before(ref, settings) if wait else None
-    _upload(artifact, client_of(settings.home, s3_endpoint, profile), bucket)
+    if api:
+        _upload_by_api(artifact, ref, settings)
+    else:
+        _upload(artifact, settings, bucket, s3_endpoint, profile)
     done = {"model_id": ref.model_id, "version_id": ref.version_id, "bucket": bucket, "bytes": artifact.bytes}
-    _tell(f"{len(artifact.upload.files)} files, {artifact.bytes} bytes are at s3://{bucket}/{ref.prefix}")
+    _tell(f"{len(artifact.upload.files)} files, {artifact.bytes} bytes are in the drop at {ref.prefix}")
     status = Status.OK
     if wait:
         status, done["outcome"] = _follow(ref, settings, before, timeout)
@@ -98,9 +98,20 @@ def _validate(artifact: Artifact) -> None:
     raise Ended(status, f"nothing was uploaded (--no-validate would):\n{as_text(report).rstrip()}")
 
 
-def _upload(artifact: Artifact, client: "S3Client", bucket: str) -> None:
-    from chalicelib.local.cli.storage import said  # noqa: PLC0415 - boto3
+def _upload_by_api(artifact: Artifact, ref: VersionRef, settings: Settings) -> None:
+    from chalicelib.local.cli.connection import Platform  # noqa: PLC0415 - httpx
+    from chalicelib.local.cli.uploading import upload_by_api  # noqa: PLC0415 - httpx
 
+    manifest = _manifest(artifact)
+    paths = {path: artifact.path(file) for path, file in artifact.upload.paths.items()}
+    with Platform.of(settings) as platform, _progress("uploading", artifact.bytes) as advance:
+        upload_by_api(ref, manifest, paths.__getitem__, platform, advance)
+
+
+def _upload(artifact: Artifact, settings: Settings, bucket: str, s3_endpoint: str, profile: str) -> None:
+    from chalicelib.local.cli.storage import client_of, said  # noqa: PLC0415 - boto3
+
+    client = client_of(settings.home, s3_endpoint, profile)
     manifest = _manifest(artifact)
     with said(f"s3://{bucket}"), _progress("uploading", artifact.bytes) as advance:
         for file in artifact.upload.files:

@@ -5,10 +5,13 @@ from configparser import ConfigParser
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from chalicelib.adapters.s3 import S3Bucket
+from chalicelib.adapters.s3 import S3Bucket, make_client
 from chalicelib.local.stores.watch import Poll, Webhook
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 DROP, MODEL_STORE = "drop", "model-store"
 REGION = "us-east-1"
@@ -26,6 +29,11 @@ class Connected:
     uploader_secret_key: str = field(repr=False)
     region: str = REGION
     note: str = ""
+
+    def signer(self, url: str = "") -> "S3Client":
+        """Return a client that signs as the uploader, for a store that uploaders know by this URL."""
+        keys = self.uploader_access_key or None, self.uploader_secret_key or None
+        return make_client(url or self.endpoint, *keys, self.region)
 
 
 class Store(Protocol):
