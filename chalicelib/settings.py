@@ -25,7 +25,7 @@ FUNCTIONS: Mapping[str, Sequence[str]] = {
     "re_sync": tuple(dict.fromkeys((*_RECORDS, *_TIMERS, *_UPLOADS, *_FLEET))),
     "api": (
         *_RECORDS, *_TIMERS, "BOUNDS", "INSTANCE_TYPE", "ALLOWED_INSTANCE_TYPES", "MAX_INSTANCES_PER_MODEL",
-        "RATE_PER_ENDPOINT",
+        "RATE_PER_ENDPOINT", "DROP_BUCKET",
     ),
     "authorizer": ("TABLE", "STORE_BUCKET"),
     "teardown": ("STACK",),

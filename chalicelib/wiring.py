@@ -23,6 +23,7 @@ from chalicelib.adapters.dynamodb_traffic import DynamoTraffic
 from chalicelib.adapters.eventbridge import EventBus
 from chalicelib.adapters.s3 import S3Bucket
 from chalicelib.adapters.s3_copy import CopyingSealer
+from chalicelib.adapters.s3_presign import S3Uploads
 from chalicelib.adapters.scheduler import SchedulerTimers, WakeUpQueue
 from chalicelib.adapters.service_data import ServiceData
 from chalicelib.domain.deploy import Bounds
@@ -131,6 +132,7 @@ def wire(told: Settings) -> Ports:
         metrics=DynamoTraffic(dynamodb, told.table, _now),
         timers=_timers(told, sqs),
         audit=AuditLog(NAMESPACE, told.bus, print),
+        uploads=S3Uploads(drop, cast("Any", Lazy("s3", signature_version="s3v4"))),
         bus=EventBus(cast("Any", Lazy("events")), told.bus, to_json),
         clock=_now,
         bounds=operator.bounds,

@@ -15,7 +15,8 @@ _ANY_KEY = ("GET/v1/whoami", "GET/openapi.json")
 _SHOWN = ("models", "models/*", "drops", "endpoints", "endpoints/*", "rollouts", "rollouts/*")
 _STEERED = ("rollouts", "pause", "resume", "promote", "abort", "rollback")
 _SET = tuple(f"{verb}/v1/endpoints/*/{what}" for verb in ("PUT", "DELETE") for what in ("aliases/*", "split"))
-_DEPLOY = (*(f"GET/v1/{kind}" for kind in _SHOWN), *(f"POST/v1/endpoints/*/{verb}" for verb in _STEERED), *_SET)
+_STEER = tuple(f"POST/v1/endpoints/*/{verb}" for verb in _STEERED)
+_DEPLOY = (*(f"GET/v1/{kind}" for kind in _SHOWN), *_STEER, *_SET, "POST/v1/uploads")
 _PREDICT = ("/predict", "/rawPredict", ":predict", ":rawPredict")
 _METHOD_ARN_PARTS = 4  # api-id/stage/METHOD/path…
 

@@ -15,6 +15,7 @@ from chalicelib.adapters import sagemaker_names as names
 from chalicelib.domain.hook_signatures import Call
 from chalicelib.domain.manifest import manifest_of
 from chalicelib.domain.record import Write
+from chalicelib.domain.signed_upload import ONE_PUT
 from chalicelib.domain.version import PART_SIZE
 from tests.aws.aws_world import World, api_key, registry_of, rollouts, versions
 from tests.aws.rest_gateway import Reply, RestGateway
@@ -102,6 +103,8 @@ class Drive:
         ):  # fmt: skip
             self.asked("GET", f"/v1/{path}")
         self.asked("GET", "/openapi.json")
+        large = {"path": "model.mar", "size": ONE_PUT + 1, "sha256": "0" * 64}
+        self.asked("POST", "/v1/uploads", {"model_id": "digits", "version_id": "9", "files": [large]})
 
     def predictions(self, key: str) -> None:
         for form in ("digits:predict", "digits/predict", "nobody/predict"):
