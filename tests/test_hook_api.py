@@ -76,7 +76,7 @@ def test_a_rule_starts_the_version_of_a_release(caller):
     ("body", "status", "code"),
     [
         (b"{", 400, "bad_request"),
-        (asks("approve"), 400, "bad_request"),
+        (asks("delete"), 400, "bad_request"),
         (asks("start_rollout", model_id="digits", version_id=".."), 400, "illegal_name"),
         (asks("abort"), 403, "forbidden"),
         (asks("promote", endpoint="faces"), 403, "forbidden"),
@@ -107,7 +107,7 @@ def test_unknown_and_forged_are_one_answer(caller):
         ({"actions": []}, "bad_request"),
         ({"actions": ["delete"]}, "bad_request"),
         ({"form": "gitlab_token", "secret": ""}, "bad_hook"),
-        ({"secret": "whsec_AA"}, "bad_hook"),
+        ({"secret": "whsec_AA"}, "bad_secret"),
         ({"rules": [ON_RELEASE]}, "bad_hook"),
         ({"endpoints": ["a/b"]}, "bad_hook"),
         ({"name": "a b"}, "bad_hook"),

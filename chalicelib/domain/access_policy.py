@@ -13,7 +13,7 @@ from chalicelib.domain.scopes import ADMIN, DARK, DEPLOY, PREDICT
 # Under METHOD/path of API Gateway; `*` fits any text, slashes too.
 _ANY_KEY = ("GET/v1/whoami", "GET/openapi.json")
 _SHOWN = ("models", "models/*", "drops", "endpoints", "endpoints/*", "rollouts", "rollouts/*")
-_STEERED = ("rollouts", "pause", "resume", "promote", "abort", "rollback")
+_STEERED = ("rollouts", "pause", "resume", "promote", "approve", "abort", "rollback")
 _SET = tuple(f"{verb}/v1/endpoints/*/{what}" for verb in ("PUT", "DELETE") for what in ("aliases/*", "split"))
 _STEER = tuple(f"POST/v1/endpoints/*/{verb}" for verb in _STEERED)
 _DEPLOY = (*(f"GET/v1/{kind}" for kind in _SHOWN), *_STEER, *_SET, "POST/v1/uploads")

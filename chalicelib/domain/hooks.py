@@ -33,6 +33,7 @@ class Form(StrEnum):
 
 class Action(StrEnum):
     START_ROLLOUT = "start_rollout"
+    APPROVE = "approve"
     PROMOTE = "promote"
     ABORT = "abort"
     SET_ALIAS = "set_alias"

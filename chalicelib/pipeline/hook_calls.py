@@ -130,6 +130,8 @@ def _do(command: Command, by: str, ports: Ports) -> str:
     match command.action:
         case Action.START_ROLLOUT:
             return str(manage.start(command.endpoint, _ref(command), ports)["id"])
+        case Action.APPROVE:
+            return str(manage.approve(command.endpoint, ports, by=by)["id"])
         case Action.PROMOTE:
             return str(manage.promote(command.endpoint, ports, by=by)["id"])
         case Action.ABORT:

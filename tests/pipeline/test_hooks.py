@@ -285,3 +285,12 @@ def test_a_call_sets_an_alias_and_is_taken_also_when_the_alias_is_that_already(p
     assert receive("ci", signed(ports, body, "b"), ports).outcome == "repeated"
     assert world(ports) == before
     assert [t.message for t in ports.registry.timeline() if t.kind == "endpoint.alias_set"] == ["blessed is digits/1"]
+
+
+def test_a_call_approves_the_gate_that_the_rollout_waits_at(ports):
+    assert receive("ci", signed(ports, asks("approve"), "early"), ports).refusal.code == "conflict"
+    records = Records(ports.registry)
+    ports.registry.commit([records.open_rollout(records.endpoint("digits").value).to(gate=25).write])
+    assert receive("ci", signed(ports, asks("approve")), ports).outcome == "accepted"
+    approved = [t.message for t in ports.registry.timeline() if t.kind == "rollout.approved"]
+    assert approved == ["25 % approved by hook ci"]

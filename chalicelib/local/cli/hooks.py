@@ -23,7 +23,7 @@ def make(
     context: typer.Context,
     name: Name,
     *,
-    allow: Annotated[list[str], typer.Option(help="start_rollout, promote, abort, set_alias; repeat for more.")],
+    allow: Annotated[list[str], typer.Option(help="start_rollout, approve, promote, abort or set_alias; repeat.")],
     endpoint: Annotated[list[str], typer.Option(help="An endpoint that it is for, or '*'; repeat for more.")],
     form: Annotated[str, typer.Option(help="standard, gitlab, github or gitlab_token.")] = "standard",
     on: Annotated[list[str] | None, typer.Option(metavar="EVENT=ACTION", help="What an event asks for.")] = None,
