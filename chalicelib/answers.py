@@ -109,7 +109,26 @@ class RolloutSummary(Answer):
     gate: int
 
 
-class Rollout(RolloutSummary):
+class Need(Answer):
+    """What a step needs to pass when nothing is wrong: requests of the endpoint, of which the canary gets its share.
+
+    `seconds` is how long they take, the step's own time at least; null where none come or the rate isn't known.
+    """
+
+    weight: int
+    canary_requests: int
+    endpoint_requests: int
+    seconds: float | None
+
+
+class Ahead(RolloutSummary):
+    """What the steps from the present one on need, at the rate that the endpoint had of late; null: not known."""
+
+    requests_per_second: float | None
+    needs: list[Need]
+
+
+class Rollout(Ahead):
     """A rollout, its plan, and its timeline with the oldest transition first."""
 
     plan: Plan
@@ -126,6 +145,7 @@ class Counts(Answer):
     nonfinite: int
     p50_ms: float | None
     p95_ms: float | None
+    p99_ms: float | None
 
 
 class BothCounts(Answer):
@@ -133,7 +153,7 @@ class BothCounts(Answer):
     stable: Counts
 
 
-class OpenRollout(RolloutSummary):
+class OpenRollout(Ahead):
     """An open rollout with its live judgement."""
 
     judgement: Judgement

@@ -80,9 +80,13 @@ class FakeInvoker:
 @dataclass
 class FakeMetrics:
     seen: dict[str, Traffic] = field(default_factory=dict)
+    rates: dict[str, float | None] = field(default_factory=dict)
 
     def traffic(self, deployment_id: str, since: datetime) -> Traffic:
         return self.seen.get(deployment_id, Traffic())
+
+    def rate(self, deployment_id: str) -> float | None:
+        return self.rates.get(deployment_id, 0.0)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from chalicelib.adapters.dynamodb_rows import rows
 from chalicelib.domain.marks import kept_name
-from chalicelib.domain.traffic import EDGES_MS, PARTS, Request, Traffic, request
+from chalicelib.domain.traffic import EDGES_MS, LATE, PARTS, Request, Traffic, rate_of_late, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,11 +72,21 @@ class DynamoTraffic:
         The slice that `since` falls in is left out, because it may hold requests of the step before: up to the first
         ten seconds of a step are no evidence, and nothing from before it ever is.
         """
-        first = ceil(since.timestamp() / SLICE) * SLICE
-        shards = (_partition(deployment_id, shard) for shard in range(SHARDS))
-        seen = [row for pk in shards for row in rows(self._client, self._table, pk, first=_slice(first))]
+        seen = self._rows(deployment_id, since)
         requests, errors, rejected, nonfinite = (_sum(seen, name) for name in _COUNTS)
         return Traffic(requests, errors, rejected, nonfinite, _latencies(seen), _marks(seen))
+
+    def rate(self, deployment_id: str) -> float | None:
+        """Return the requests a second of late; None without any, for nothing is counted while no rollout is open."""
+        now = self._clock()
+        seen = self._rows(deployment_id, now - LATE)
+        counted = [(now.timestamp() - int(row["sk"]["S"]), _sum([row], "requests")) for row in seen]
+        return rate_of_late(counted) or None
+
+    def _rows(self, deployment_id: str, since: datetime) -> "Sequence[Row]":
+        first = ceil(since.timestamp() / SLICE) * SLICE
+        shards = (_partition(deployment_id, shard) for shard in range(SHARDS))
+        return [row for pk in shards for row in rows(self._client, self._table, pk, first=_slice(first))]
 
 
 def _partition(deployment_id: str, shard: int) -> str:

@@ -53,12 +53,26 @@ class OfRollout(TypedDict):
 
 
 @_exact
+class StepNeed(TypedDict):
+    """What a step needs to pass when nothing is wrong."""
+
+    weight: Annotated[int, Field(description="percent of the requests that the canary gets")]
+    canary_requests: int
+    endpoint_requests: int
+    seconds: Annotated[float | None, Field(description="that they take at this rate; null: never, or not known")]
+
+
+@_exact
 class Opened(OfRollout):
     """What the rollout starts, said before it starts."""
 
     instances: int
     instance_type: Annotated[str, Field(description="empty on one machine")]
     instance_hours_at_least: float
+    requests_per_second: NotRequired[
+        Annotated[float | None, Field(description="of the endpoint, of late; null where they weren't counted")]
+    ]
+    needs: NotRequired[Annotated[list[StepNeed], Field(description="of each step that is judged")]]
 
 
 @_exact

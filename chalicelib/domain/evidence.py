@@ -48,13 +48,16 @@ def evidence_above(count: Count, limit: float) -> float:
     return _log_mixture(count, _CANARY) - _log_likelihood(count, limit)
 
 
+_HALVINGS = 20  # the likelihood is flat at its peak: being right to a millionth is plenty
+
+
 def _closest_null(canary: Count, stable: Count, tolerance: float) -> float:
     """Return the share of stable under which the counts are likeliest if the canary's is that plus the tolerance.
 
     The likelihood has one peak in it, between what stable shows and what the canary shows: bisect on its slope.
     """
     low, high = stable.share, canary.share - tolerance
-    for _ in range(30):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         if _slope(canary, middle + tolerance) + _slope(stable, middle) > 0:
             low = middle

@@ -6,20 +6,18 @@ of its answers) is one more function in `_CHECKS`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from math import ceil, isfinite, log, sqrt
 
 from chalicelib.domain.evidence import Count, evidence, evidence_above
 from chalicelib.domain.rollout import Judgement, Outcome, Thresholds
 from chalicelib.domain.slower import compare
-from chalicelib.domain.split import WHOLE
 from chalicelib.domain.structure import example, new_ones, structures
 from chalicelib.domain.traffic import Traffic
 
 # A check wrongly fails a canary that isn't worse at most once in so many steps, however often it is looked at: with
-# seven checks that can fail and three steps that are judged, at most 2.1 % of rollouts.
-ODDS = 1000.0
+# seven checks that can fail and three steps that are judged, at most 1.1 % of rollouts.
+ODDS = 2000.0
 LEAST_BAD = 3  # one blip of the network can take two requests with it
 LEAST_STABLE = 20  # requests of stable in the window, to compare with
 LEAST_MEDIAN = 20  # latencies on each side, to fail for p50
@@ -178,25 +176,14 @@ def _side(name: str, traffic: Traffic) -> dict[str, float]:
         f"{name}_rejected": traffic.rejected,
         f"{name}_nonfinite": traffic.nonfinite,
     }
+    shares = {
+        f"{name}_error_share": Count(traffic.errors, traffic.answered).share,
+        f"{name}_rejected_share": Count(traffic.rejected, traffic.requests).share,
+        f"{name}_nonfinite_share": Count(traffic.nonfinite, traffic.answered).share,
+    }
     latencies = {f"{name}_p{q}_ms": traffic.quantile_ms(q / 100) for q in (50, 95, 99)}
-    return counts | {k: round(v, 2) for k, v in latencies.items() if v is not None and isfinite(v)}
-
-
-# --- said beforehand ---------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Need:
-    """What a step needs to pass: so many requests on the endpoint, which take so long; None means never."""
-
-    weight: int
-    canary_requests: int
-    endpoint_requests: int
-    time: timedelta | None
-
-
-def samples_needed(thresholds: Thresholds, weight: int, requests_per_second: float) -> Need:
-    """Return what a step at `weight` percent needs when nothing is wrong, at that rate of requests."""
-    canary = ceil(thresholds.min_requests * WHOLE / weight) if weight else 0
-    stable = ceil(LEAST_STABLE * WHOLE / (WHOLE - weight)) if weight < WHOLE else 0
-    total = max(canary, stable)
-    time = timedelta(seconds=total / requests_per_second) if requests_per_second > 0 else None
-    return Need(weight, thresholds.min_requests, total, time)
+    return (
+        counts
+        | {k: round(v, 4) for k, v in shares.items()}
+        | {k: round(v, 2) for k, v in latencies.items() if v is not None and isfinite(v)}
+    )

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from itertools import accumulate
 from math import ceil
@@ -49,7 +50,7 @@ class Traffic:
         """How many took at most each edge."""
         return tuple(accumulate(self.latencies))
 
-    @property
+    @cached_property
     def timed(self) -> int:
         """Requests that have a latency: all but errors."""
         return self._up_to[-1]
@@ -96,6 +97,22 @@ def request(status: int, milliseconds: float, *, nonfinite: bool) -> Request:
     error = status >= _ERROR
     latency = None if error else bisect_left(EDGES_MS, milliseconds)
     return Request(error, _REJECTED <= status < _ERROR, nonfinite, latency)
+
+
+_SPANS = (60.0, 300.0, 1800.0)  # seconds
+_ENOUGH = 20  # requests in a span
+
+
+def rate_of_late(counted: Sequence[tuple[float, int]]) -> float:
+    """Return requests a second, from (age in seconds, requests): over the shortest span that has enough of them."""
+    for span in _SPANS:
+        total = sum(requests for age, requests in counted if age < span)
+        if total >= _ENOUGH or span == _SPANS[-1]:
+            break
+    return total / span
+
+
+LATE = timedelta(seconds=_SPANS[-1])  # what is older says nothing of the rate
 
 
 def _within(at: int, part: float) -> float:

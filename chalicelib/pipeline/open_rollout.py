@@ -17,6 +17,7 @@ from chalicelib.domain.transition import Transition
 from chalicelib.domain.version import Version
 from chalicelib.pipeline.deploy_yaml import settled
 from chalicelib.pipeline.examine import exam_of
+from chalicelib.pipeline.forecast import Forecast, forecast
 from chalicelib.pipeline.ports import Ports, Write
 from chalicelib.pipeline.records import Records, Stored
 from chalicelib.pipeline.transitions import of_rollout
@@ -119,8 +120,13 @@ def _commit_opening(
     writes = [rollout.write, replace(stored, value=opened(stored.value, value)).write, *also]
     if version and version.value.unservable:  # a person wants it tried again
         writes.append(version.to(unservable="").write)
-    told = of_rollout("rollout.opened", value, _plan_in_words(value), at=value.opened, **_cost(value))
+    told = _told(value, forecast(stored.value, value, ports))
     ports.registry.commit(writes, [*also_told, told])
+
+
+def _told(rollout: Rollout, ahead: Forecast) -> Transition:
+    words = "; ".join(filter(None, (_plan_in_words(rollout), ahead.in_words)))
+    return of_rollout("rollout.opened", rollout, words, at=rollout.opened, **_cost(rollout), **ahead.view)
 
 
 def _plan_in_words(rollout: Rollout) -> str:

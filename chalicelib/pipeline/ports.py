@@ -117,6 +117,10 @@ class Metrics(Protocol):
         """
         ...
 
+    def rate(self, deployment_id: str) -> float | None:
+        """Return the requests a second that a deployment had of late (`rate_of_late`); None where nobody counted."""
+        ...
+
 
 class Timers(Protocol):
     """One-shot timers, one for each name: a wake-up says "look again" and nothing else (`pipeline.wakeups`)."""

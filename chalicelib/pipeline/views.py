@@ -14,6 +14,7 @@ from chalicelib.domain.rollout import Rollout
 from chalicelib.domain.traffic import Traffic
 from chalicelib.domain.version import Version
 from chalicelib.pipeline.advance import observe
+from chalicelib.pipeline.forecast import Forecast, forecast
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import Drop, Records, to_json
 
@@ -108,7 +109,13 @@ def describe_rollout(value: Rollout, ports: Ports) -> View:
     """Return a rollout with its plan and its timeline."""
     timeline = [to_json(t) for t in ports.registry.timeline(rollout=value.id)]
     body = to_json(value)
-    return {**_summary(value), "plan": body["plan"], "exam": body["exam"], "timeline": timeline}
+    return {**_summary(value), **_ahead(value, ports), "plan": body["plan"], "exam": body["exam"], "timeline": timeline}
+
+
+def _ahead(value: Rollout, ports: Ports) -> View:
+    """Return what an open rollout still needs, and at what rate that comes."""
+    of = Records(ports.registry).endpoint(value.endpoint) if value.is_open else None
+    return (forecast(of.value, value, ports) if of else Forecast(None, ())).view
 
 
 def _legal_drops(ports: Ports) -> Sequence[Drop]:
@@ -147,12 +154,13 @@ def _summary(value: Rollout) -> View:
 def _live(endpoint_value: Endpoint, value: Rollout, ports: Ports) -> View:
     seen = observe(endpoint_value, value, ports)
     traffic = {"canary": _traffic(seen.canary_traffic), "stable": _traffic(seen.stable_traffic)}
-    return {**_summary(value), "judgement": to_json(verdict_on(value, seen)), "traffic": traffic}
+    judged = {"judgement": to_json(verdict_on(value, seen)), "traffic": traffic}
+    return {**_summary(value), **judged, **forecast(endpoint_value, value, ports).view}
 
 
 def _traffic(seen: Traffic) -> View:
     counts = {"requests": seen.requests, "errors": seen.errors, "rejected": seen.rejected, "nonfinite": seen.nonfinite}
-    return {**counts, "p50_ms": _finite(seen.quantile_ms(0.5)), "p95_ms": _finite(seen.quantile_ms(0.95))}
+    return counts | {f"p{q}_ms": _finite(seen.quantile_ms(q / 100)) for q in (50, 95, 99)}
 
 
 def _finite(milliseconds: float | None) -> float | None:

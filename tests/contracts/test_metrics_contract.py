@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.adapters.dynamodb_traffic import SLICE, DynamoTraffic
 from chalicelib.domain.marks import MOST
-from chalicelib.domain.traffic import EDGES_MS, Traffic, request
+from chalicelib.domain.traffic import EDGES_MS, Traffic, rate_of_late, request
 from chalicelib.local.gateway.counters import Counters
 from tests.aws_tables import make_table, mocked_client
 from tests.fakes_pipeline import FakeClock
@@ -36,6 +36,10 @@ class Listed:
     def traffic(self, deployment_id, since):
         return sum((t for id_, at, t in self.seen if id_ == deployment_id and at >= since), Traffic())
 
+    def rate(self, deployment_id):
+        ages = [((self.clock() - at).total_seconds(), 1) for id_, at, _ in self.seen if id_ == deployment_id]
+        return rate_of_late(ages)
+
 
 @dataclass
 class Gateway:
@@ -45,7 +49,7 @@ class Gateway:
 
     def __post_init__(self):
         self.counters = Counters(lambda: self.clock().timestamp())
-        self.traffic = self.counters.traffic
+        self.traffic, self.rate = self.counters.traffic, self.counters.rate
         self.mark = self.counters.mark
 
     def count(self, deployment_id, *, status, milliseconds, nonfinite):
@@ -103,6 +107,16 @@ def test_a_latency_stands_at_the_first_edge_that_is_not_below_it_and_an_error_ha
     latencies = metrics.traffic(deployment, BEGIN).latencies
     last = len(EDGES_MS) - 1
     assert {at: n for at, n in enumerate(latencies) if n} == {0: 2, 1: 1, 3: 1, 40: 1, last: 1, last + 1: 1}
+
+
+def test_the_rate_is_that_of_late(metrics, deployment, clock):
+    for _ in range(60):
+        count(metrics, deployment, times=2)
+        clock.tick(seconds=10)
+    assert metrics.rate(deployment) == pytest.approx(0.2, rel=0.1)
+    assert not metrics.rate(deployment + "0")
+    clock.tick(seconds=3600)
+    assert not metrics.rate(deployment)
 
 
 def test_a_deployment_has_its_own_counts(metrics, deployment):

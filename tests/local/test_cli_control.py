@@ -10,11 +10,13 @@ import pytest
 
 import chalicelib
 from chalicelib.domain.deployment import FleetState, Running
-from chalicelib.domain.rollout import Phase
+from chalicelib.domain.rollout import Phase, Rollout
+from chalicelib.domain.split import Split
 from chalicelib.local.cli.logs import Tail
 from chalicelib.local.cli.program import app
 from chalicelib.pipeline.advance import advance
 from chalicelib.pipeline.keys import make_key
+from chalicelib.pipeline.records import Records
 from tests.api_caller import ended_as, registered, rejected, rolling, stepping, uploading
 from tests.fakes_pipeline import traffic
 from tests.local.cli_platform import SmallPlatform, run
@@ -94,8 +96,22 @@ def test_watch_shows_counts_the_verdict_and_the_samples_it_needs(platform):
     platform.ports.metrics.seen[canary] = traffic(20, errors=3, ms=7)
     shown = platform.run("watch", "digits", "--once").stdout
     judged = json.loads(platform.run("watch", "digits", "--once", "--json").stdout)["rollout"]["judgement"]
-    for text in ("endpoint digits", "20", "canary", judged["outcome"]):
+    for text in ("endpoint digits", "20", "canary", judged["outcome"], judged["reason"]):
         assert text in " ".join(shown.split())
+
+
+def test_watch_says_how_long_the_steps_take_at_the_rate_of_late(platform):
+    rollout = Records(platform.ports.registry).get(Rollout, stepping(platform.ports, "digits/1"))
+    endpoint = Records(platform.ports.registry).endpoint("digits")
+    split = Split.between("v0", rollout.value.canary.id, 5, "")
+    platform.ports.registry.commit([rollout.to(stable="v0").write, endpoint.to(split=split).write])
+    shown = " ".join(platform.run("watch", "digits", "--once").stdout.split())
+    assert "never at this rate" in shown
+    platform.ports.metrics.rates["v0"] = 10.0
+    shown = " ".join(platform.run("watch", "digits", "--once").stdout.split())
+    assert "it needs 1000 at 5 %, 200 at 25 %, 100 at 50 % of the endpoint's requests" in shown
+    assert "100 s, 60 s, 60 s at 10 a second" in shown
+    assert "(needs 50 more canary requests, about 100 s at 10 requests a second)" in shown
 
 
 def test_watch_shows_why_a_deployment_failed(platform):

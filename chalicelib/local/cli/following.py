@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import ENDS, Phase
+from chalicelib.local.cli.ahead import ahead
 from chalicelib.local.cli.exits import Ended, Status
 from chalicelib.local.cli.output import Json
 
@@ -22,6 +23,7 @@ class Sight:
 
     what: str
     status: Status | None = None
+    ahead: str = ""  # told with it, but no news by itself
 
 
 def follow(
@@ -32,7 +34,8 @@ def follow(
     told = ""
     while (sight := look(ref, platform, before)).status is None:
         if sight.what != told:
-            tell(told := sight.what)
+            told = sight.what
+            tell("; ".join(filter(None, (told, sight.ahead))))
         if time.monotonic() > deadline:
             raise Ended(Status.NOT_YET, f"{ref} is not live after {timeout:.0f} s: {told}")
         time.sleep(_POLL)
@@ -73,7 +76,8 @@ def _rollout(ref: VersionRef, platform: "Platform") -> Sight:
     newest = rollouts[-1]
     what = f"{newest['endpoint']}: {newest['phase']}"
     if newest["phase"] not in ENDS:
-        return Sight(f"{what} at {newest['weight']} %" + _because(newest["reason"]))
+        needs = ahead(platform.get(f"/v1/rollouts/{newest['id']}"))
+        return Sight(f"{what} at {newest['weight']} %" + _because(newest["reason"]), ahead=needs)
     what += _because(newest["reason"])
     return Sight(what, Status.OK if newest["phase"] == Phase.PROMOTED else Status.NO)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chalicelib.domain.split import WHOLE
+from chalicelib.local.cli.ahead import ahead, still_needed
 from chalicelib.local.cli.output import Json, console, print_json, table
 from chalicelib.local.cli.settings import AsJson
 
@@ -92,7 +93,7 @@ def _picture(endpoints: list[Json], past: _Past) -> "RenderableType":
 
 
 def _deployments(e: Json) -> "RenderableType":
-    columns = ("", "version", "split", "state", "requests", "errors", "4xx", "NaN", "p50 ms", "p95 ms")
+    columns = ("", "version", "split", "state", "requests", "errors", "4xx", "NaN", "p50 ms", "p95 ms", "p99 ms")
     return table(f"endpoint {e['name']}", columns, (_row(e, i, d) for i, d in e["deployments"].items()))
 
 
@@ -110,6 +111,7 @@ def _row(e: Json, deployment: str, d: Json) -> tuple[Any, ...]:
         *counts,
         _ms(seen.get("p50_ms")),
         _ms(seen.get("p95_ms")),
+        _ms(seen.get("p99_ms")),
     )
 
 
@@ -126,15 +128,14 @@ def _ms(value: float | None) -> str:
 
 
 def _verdict(r: Json, ended: Json) -> str:
-    """Return the line below an endpoint: its open rollout's step and verdict, else how its last one ended."""
+    """Return what stands below an endpoint: its open rollout's step, verdict and needs, else how its last ended."""
     if not r:
         return _escaped(f"  {ended['phase']}: {_ref(ended)}, {ended['reason']}" if ended else "  no rollout yet")
     step = f"step {r['step'] + 1} of {len(r['steps'])}" if r["phase"] == "stepping" else r["phase"]
-    needed = r["judgement"]["samples_needed"]
-    needs = f" (needs {needed} more)" if needed else ""
     waits = f", waits for approval before {r['gate']} %" if r["gate"] else ""
     paused = ", paused" if r["paused"] else ""
-    return _escaped(f"  {step}{paused}{waits}: {r['judgement']['outcome']}, {r['judgement']['reason']}{needs}")
+    verdict = f"  {step}{paused}{waits}: {r['judgement']['outcome']}, {r['judgement']['reason']}{still_needed(r)}"
+    return _escaped("\n  ".join(filter(None, (verdict, ahead(r)))))
 
 
 def _ref(r: Json) -> str:

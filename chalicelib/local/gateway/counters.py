@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from chalicelib.domain.marks import kept_name
-from chalicelib.domain.traffic import EDGES_MS, Request, Traffic, request
+from chalicelib.domain.traffic import EDGES_MS, LATE, Request, Traffic, rate_of_late, request
 
 SLICE = 0.1  # seconds
 KEPT = 86_400.0  # seconds, where requests are few
@@ -113,6 +113,15 @@ class Counters:
                     latencies[index] += count
                 marks.update(tally.marks or {})
         return Traffic(sums[0], sums[1], sums[2], sums[3], tuple(latencies), dict(marks))
+
+    def rate(self, deployment_id: str) -> float:
+        """Return the requests a second that a deployment had of late."""
+        now = self._now()
+        first = int((now - LATE.total_seconds()) / SLICE)
+        with self._lock:
+            ring = self._rings.get(deployment_id, deque())
+            counted = [(now - tally.slice * SLICE, tally.requests) for tally in _since(ring, first)]
+        return rate_of_late(counted)
 
     def totals(self) -> dict[tuple[str, str], tuple[Traffic, float]]:
         """Return all that was counted, and the latencies' sum in milliseconds, by (endpoint, deployment)."""
