@@ -29,7 +29,7 @@ from benchmarks.serving_work import WORKS, Work  # noqa: E402
 from benchmarks.validation import RESULTS, keep, machine, quiet_load  # noqa: E402
 
 NAMED = ("torch", "tensorflow", "torchserve", "fastapi", "uvicorn", "litserve", "mlserver")
-EVERY = (servers.OURS, *servers.PEERS, servers.ECHO, *servers.HANDLERS, *servers.SAVED_MODELS)
+EVERY = (servers.OURS, *servers.PEERS, servers.PLAIN, servers.ECHO, *servers.HANDLERS, *servers.SAVED_MODELS)
 # Where numbers come as JSON, a handler that takes lists is shown beside one that takes arrays.
 WITH_HANDLERS = ("w1", "w3-json")
 
@@ -37,7 +37,7 @@ WITH_HANDLERS = ("w1", "w3-json")
 def entered(work: Work) -> Sequence[servers.Server]:
     """Say which servers take part in a work."""
     more = servers.HANDLERS if work.name in WITH_HANDLERS else ()
-    bare = () if work.name == "w4" else (servers.ECHO,)
+    bare = () if work.name == "w4" else (servers.PLAIN, servers.ECHO)
     return (servers.OURS, *servers.PEERS, *more, *bare)
 
 

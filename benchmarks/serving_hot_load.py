@@ -27,7 +27,7 @@ def hot_load(models: Path, scratch: Path) -> dict[str, Any]:
         place.scratch.mkdir(parents=True)
     command, control = ours(work, first), first.scratch / "control"
     folders = [first.scratch / "model", archive(replace(work, model="mlp-second"), second, "base_handler")]
-    env = {**command.env, "MODELDROP_CONTROL_SOCKET": str(control)}
+    env = {**command.env, "MODELDROP_CONTROL_SOCKET": str(control), "MODELDROP_PROCESSES": "1"}
     running = Running(replace(command, env=env), first.scratch / "output.txt")
     try:
         given = body("instances", samples(work, models)[0].instances)

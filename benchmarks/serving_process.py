@@ -15,6 +15,9 @@ from pathlib import Path
 import psutil
 
 START_WITHIN_S = 120.0
+SETTLED_WITHIN_S = 30.0
+SETTLED_S = 0.5
+IDLE_SHARE = 0.1  # of one core
 MB = 1_000_000
 GONE = (psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError, ProcessLookupError)
 
@@ -74,6 +77,23 @@ class Running:
             top = psutil.Process(self._process.pid)
             return [top, *top.children(recursive=True)]
         return []
+
+    def settle(self) -> None:
+        """Wait until it computes nothing more: what has several processes may be ready before all of them are."""
+        before, until = self._cpu_seconds(), time.monotonic() + SETTLED_WITHIN_S
+        while time.monotonic() < until:
+            time.sleep(SETTLED_S)
+            now = self._cpu_seconds()
+            if now - before < IDLE_SHARE * SETTLED_S:
+                return
+            before = now
+
+    def _cpu_seconds(self) -> float:
+        total = 0.0
+        for process in self.processes():
+            with suppress(*GONE):
+                total += sum(process.cpu_times()[:2])
+        return total
 
     def freeze(self) -> None:
         """Parents first, so that none sees a child stop."""

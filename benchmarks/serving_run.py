@@ -127,6 +127,7 @@ def _entered(work: Work, server: Server, place: Place, measured: Measured, asked
         running.stop()
         raise
     print(f"{measured.label} right answers after {measured.started_s:.1f} s", flush=True)
+    running.settle()
     running.freeze()
     return entrant
 

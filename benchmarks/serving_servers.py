@@ -17,7 +17,7 @@ from benchmarks.serving_peers import BIN, HERE
 from benchmarks.serving_process import Command, free_port
 from benchmarks.serving_work import Contract, Work
 
-Role: TypeAlias = Literal["ours", "peer", "handler", "limit"]
+Role: TypeAlias = Literal["ours", "peer", "handler", "limit", "shown"]
 IMAGE = Path(__file__).resolve().parents[1] / "serving_image"
 THREADS = "1"
 
@@ -83,9 +83,13 @@ def archive(work: Work, place: Place, handler: str, *extra: Path) -> Path:
     return folder
 
 
-def _ours(folder: Path, place: Place) -> Command:
+def _ours(folder: Path, work: Work, place: Place) -> Command:
     env = _env(
-        PYTHONPATH=str(IMAGE), MODEL_DIR=str(folder), AIP_HTTP_PORT=str(place.port), TMPDIR=str(place.scratch / "tmp")
+        PYTHONPATH=str(IMAGE),
+        MODEL_DIR=str(folder),
+        AIP_HTTP_PORT=str(place.port),
+        TMPDIR=str(place.scratch / "tmp"),
+        MODELDROP_PROCESSES="1" if is_long(work) else "2",
     )
     (place.scratch / "tmp").mkdir(exist_ok=True)
     return Command([sys.executable, "-m", "modelserver"], env, place.scratch)
@@ -94,20 +98,20 @@ def _ours(folder: Path, place: Place) -> Command:
 def ours(work: Work, place: Place) -> Command:
     """The base handler, which runs on arrays; pictures need a handler of their own."""
     if work.is_picture:
-        return _ours(archive(work, place, str(HERE / "picture_handler.py"), HERE / "forward.py"), place)
-    return _ours(archive(work, place, "base_handler"), place)
+        return _ours(archive(work, place, str(HERE / "picture_handler.py"), HERE / "forward.py"), work, place)
+    return _ours(archive(work, place, "base_handler"), work, place)
 
 
 def ours_with_lists(work: Work, place: Place) -> Command:
-    return _ours(archive(work, place, str(HERE / "list_handler.py")), place)
+    return _ours(archive(work, place, str(HERE / "list_handler.py")), work, place)
 
 
 def ours_with_arrays(work: Work, place: Place) -> Command:
-    return _ours(archive(work, place, str(HERE / "array_handler.py")), place)
+    return _ours(archive(work, place, str(HERE / "array_handler.py")), work, place)
 
 
 def ours_saved_model(work: Work, place: Place) -> Command:
-    return _ours(saved_model(work, place), place)
+    return _ours(saved_model(work, place), work, place)
 
 
 # --- peers ------------------------------------------------------------------------------------------------------------
@@ -147,6 +151,10 @@ def _torchserve_config(port: int, store: Path, workers: int) -> str:
 
 def fastapi(work: Work, place: Place) -> Command:
     return _uvicorn("fastapi_app:app", place, _peer_env(work, place))
+
+
+def fastapi_plain(work: Work, place: Place) -> Command:
+    return _uvicorn("fastapi_plain_app:app", place, _peer_env(work, place))
 
 
 def fastapi_saved_model(work: Work, place: Place) -> Command:
@@ -198,13 +206,24 @@ def mlserver(work: Work, place: Place) -> Command:
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------
-OURS = Server("ours", "instances", "/predict", ours, "base_handler (pictures: accepts_arrays)", "ours")
+OURS = Server(
+    "ours", "instances", "/predict", ours, "base_handler (pictures: accepts_arrays); 2 processes, for w4 1", "ours"
+)
 PEERS = (
     Server("TorchServe, 1 worker", "octets", "/predictions/model", torchserve(1), "batch 32, delay 1 ms, orjson"),
     Server("TorchServe, 2 workers", "octets", "/predictions/model", torchserve(2), "batch 32, delay 1 ms, orjson"),
     Server("FastAPI", "instances", "/predict", fastapi, "uvicorn with 2 processes, uvloop, httptools, orjson"),
     Server("LitServe", "instances", "/predict", litserve, "1 worker, fast queue; for w4 2 workers, batches of 32"),
     Server("MLServer", "v2", "/v2/models/model/infer", mlserver, "in its own process; for w4 2 workers, batches of 32"),
+)
+# Not in the goals: what a tutorial makes of FastAPI, beside what can be made of it.
+PLAIN = Server(
+    "FastAPI, as in its tutorial",
+    "instances",
+    "/predict",
+    fastapi_plain,
+    "uvicorn with 2 processes; pydantic, def",
+    "shown",
 )
 ECHO = Server("uvicorn, no model", "instances", "/predict", echo, "2 processes; reads, answers {}", "limit")
 HANDLERS = (

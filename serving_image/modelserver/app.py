@@ -1,5 +1,6 @@
 """Where a request meets a contract: routes, readiness, and the headers that every answer carries."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -28,11 +29,13 @@ from modelserver.metrics import CONTENT_TYPE, ServingMetrics
 from modelserver.outcomes import RAISED, Outcome
 from modelserver.rows import Prediction, Rows
 from modelserver.settings import Settings
+from modelserver.siblings import Siblings
 
 # Of two that have a path the later one answers. What the environment names may be a path of TorchServe's or
 # SageMaker's, and then means instances; a path of V1 or V2 means just that.
 CONTRACTS = (sagemaker, torchserve, vertex, oci, kserve_v1, open_inference)
 METRICS = "/metrics"
+GETS = ("GET", "HEAD")
 Reply = Callable[[Response], None]
 
 
@@ -62,8 +65,10 @@ class App:
     Each request keeps the version that was served when it was parsed: that one answers it and is named in its answer.
     """
 
-    def __init__(self, settings: Settings, metrics: ServingMetrics) -> None:
+    def __init__(self, settings: Settings, metrics: ServingMetrics, siblings: Siblings | None = None) -> None:
         self._metrics = metrics
+        self._siblings = siblings
+        self._gathering: set[asyncio.Task[None]] = set()
         self._served: Served | None = None
         self.is_draining = False
         self.open_requests = 0
@@ -97,21 +102,36 @@ class App:
         """Answer at once, or give back how to cancel what was queued."""
         route = self._predict.get(request.path)
         if route is None or request.method not in route.methods:
-            reply(self._control(request))
+            self._answer_control(request, reply)
             return None
         if route.is_probe(request):
             reply(route.finish(request, self._health_response()))
             return None
         return self._predicted(route, request, reply)
 
+    def _answer_control(self, request: Request, reply: Reply) -> None:
+        if self._siblings is None or request.path != METRICS or request.method not in GETS:
+            reply(self._control(request))
+            return
+        task = asyncio.ensure_future(self._gather(self._siblings, reply))
+        self._gathering.add(task)
+        task.add_done_callback(self._gathering.discard)
+
+    async def _gather(self, siblings: Siblings, reply: Reply) -> None:
+        reply(Response(200, await siblings.joined(self.own_metrics()), CONTENT_TYPE))
+
+    def own_metrics(self) -> bytes:
+        """What this process counted."""
+        self._metrics.waiting = self._served.engine.waiting if self._served else 0
+        self._metrics.running = self._served.engine.running if self._served else 0
+        return self._metrics.text()
+
     def _control(self, request: Request) -> Response:
-        is_get = request.method in ("GET", "HEAD")
+        is_get = request.method in GETS
         if request.path in self._health and is_get:
             return self._health_response()
         if request.path == METRICS and is_get:
-            self._metrics.waiting = self._served.engine.waiting if self._served else 0
-            self._metrics.running = self._served.engine.running if self._served else 0
-            return Response(200, self._metrics.text(), CONTENT_TYPE)
+            return Response(200, self.own_metrics(), CONTENT_TYPE)
         if request.path in self._said and is_get:
             return self._said[request.path](self._standing())
         return open_inference.with_plain_error(request, self._refused(request))

@@ -10,6 +10,8 @@ SHORT_CALLS = 16
 TOLERATED = 8
 LONG_S = 0.005
 HELD_UP_S = 0.02
+TRIED_S = 0.01
+LEAST_PAUSE, MOST_PAUSE = 32, 4096
 WAIT_SHARE = 0.05
 GAIN = 1.05
 RECENT_CALLS = 8
@@ -97,7 +99,9 @@ def rows_each(rows: int, threads: int) -> int:
 class Pace:
     """What the last calls were like; it says whether the next is made on the loop, how large it is, and when.
 
-    Only a model that computes may be called on the loop: a stranger's handler may sleep or hang.
+    Only a model that computes may be called on the loop: a stranger's handler may sleep or hang. A call on a thread
+    seems longer than it is where the loop is busy, for it waits for the interpreter's lock at its end: so now and then
+    one is tried on the loop, the more seldom the oftener that was in vain.
     """
 
     may_be_short: bool
@@ -109,12 +113,15 @@ class Pace:
     _calls: int = 0
     _resting: int = 0
     _vain: int = 0
+    _on_threads: int = 0
+    _pause: int = LEAST_PAUSE
     _throughput: dict[int, float] = field(default_factory=dict)
     _seen: dict[int, int] = field(default_factory=dict)
     _open: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT_CALLS))
 
-    def note(self, rows: int, seconds: float, requests: int = 1) -> None:
+    def note(self, rows: int, seconds: float, requests: int = 1, *, on_loop: bool = False) -> None:
         """Remember a call, and how many requests were open while it was made."""
+        self._note_where(seconds, on_loop=on_loop)
         if seconds < SHORT_S:
             self.short_calls = min(self.short_calls + 1, SHORT_CALLS + TOLERATED)
             self.call_s = seconds
@@ -135,6 +142,13 @@ class Pace:
         known = {size: rate for size, rate in self._throughput.items() if self._seen[size] >= ENOUGH_CALLS}
         self._limit = batch_limit(known, self.most)
 
+    def _note_where(self, seconds: float, *, on_loop: bool) -> None:
+        """Count towards the next try on the loop, or learn from one."""
+        self._on_threads = 0 if on_loop else self._on_threads + 1
+        if on_loop and not self._has_been_short:
+            self._pause = LEAST_PAUSE if seconds < SHORT_S else min(2 * self._pause, MOST_PAUSE)
+            self.short_calls = SHORT_CALLS - 1 if seconds < SHORT_S else 0
+
     def ran_out_of_memory(self, rows: int) -> None:
         """Never again as many rows in one call."""
         self.most = max(1, min(self.most, rows // 2))
@@ -146,7 +160,16 @@ class Pace:
 
     @property
     def is_short(self) -> bool:
-        return self.may_be_short and self.short_calls >= SHORT_CALLS
+        """Whether the next call is made on the loop."""
+        return self.may_be_short and (self._has_been_short or self._is_worth_a_try)
+
+    @property
+    def _has_been_short(self) -> bool:
+        return self.short_calls >= SHORT_CALLS
+
+    @property
+    def _is_worth_a_try(self) -> bool:
+        return self._on_threads >= self._pause and self.call_s < TRIED_S
 
     @property
     def is_long(self) -> bool:

@@ -20,6 +20,7 @@ from modelserver.rows import Array
 
 OPENING = ord("[")
 KEPT_BODY = 1024 * 1024
+HEAD = 32
 _kept = threading.local()
 DUMP = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
@@ -48,6 +49,8 @@ def fast_instances(body: bytes, kind: Literal["d", "i"]) -> Array | None:
 
     `kind` is simdjson's: d (float64) or i (int64). None means that the slow way has to look.
     """
+    if body.find(b"{", 1, HEAD) > 0:
+        return None  # instances are objects, such as pictures as base64
     try:
         document: Any = _parser(len(body)).parse(body)
         rows = document["instances"]

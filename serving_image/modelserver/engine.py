@@ -239,19 +239,19 @@ class Engine:
     def _finish(self, batch: Sequence[Job], thread: ModelThread, outcomes: Sequence[Outcome], seconds: float) -> None:
         self._free.append(thread)
         self._run(batch, -1)
-        self._note(batch, seconds)
+        self._note(batch, seconds, on_loop=False)
         # The model gets its next batch before the answers are written, so that it never waits for us.
         if not self._is_due and self._has_room():
             self._start_next()
         self._answer(batch, outcomes)
 
     def _settle_all(self, batch: Sequence[Job], outcomes: Sequence[Outcome], seconds: float) -> None:
-        self._note(batch, seconds)
+        self._note(batch, seconds, on_loop=True)
         self._answer(batch, outcomes)
 
-    def _note(self, batch: Sequence[Job], seconds: float) -> None:
+    def _note(self, batch: Sequence[Job], seconds: float, *, on_loop: bool) -> None:
         rows = rows_of(batch)
-        self._pace.note(rows, seconds, len(batch) + len(self._queue))
+        self._pace.note(rows, seconds, len(batch) + len(self._queue), on_loop=on_loop)
         self._observer.batch(rows, seconds)
 
     def _answer(self, batch: Sequence[Job], outcomes: Sequence[Outcome]) -> None:

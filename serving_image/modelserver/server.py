@@ -8,24 +8,27 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from modelserver.accepting import OpenCounts
 from modelserver.app import App
+from modelserver.doors import Doors, public, unix
 from modelserver.engine import ModelThread
 from modelserver.hot_load import Current, HotLoad
-from modelserver.http import Application, Connection, Limits
+from modelserver.http import Connection
 from modelserver.loading import Loaded, leave_to_stay, say_ready, served, start_loading
 from modelserver.log import catch_logging, emit, failure
 from modelserver.metrics import ServingMetrics
+from modelserver.processes import Processes, SayReady
 from modelserver.settings import Settings
+from modelserver.siblings import OwnMetrics, Siblings
 
 EXIT_NOT_STARTED = 2
 EXIT_LOAD_FAILED = 3
-BACKLOG = 1024
 
 
 def run(settings: Settings) -> int:
@@ -35,32 +38,74 @@ def run(settings: Settings) -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a real stream at start
     scratch = Path(tempfile.mkdtemp(prefix="modelserver-")).resolve()
     try:
-        return uvloop.run(_serve(settings, scratch))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-async def _serve(settings: Settings, scratch: Path) -> int:
-    loop = asyncio.get_running_loop()
-    metrics = ServingMetrics()
-    app = App(settings, metrics)
-    connections: set[Connection] = set()
-    metrics.connections = connections
-    first = scratch / "load-0"
-    first.mkdir()
-    hot_load = HotLoad(app, settings, metrics, Current(settings.model_dir, first))
-    try:
-        servers = [await _listen(settings, app, settings.uds, connections)]
-        if settings.control_socket is not None:
-            servers.append(await _listen(settings, hot_load, settings.control_socket, connections, mode=0o600))
+        return _run(settings, scratch)
     except OSError as error:
         emit("listen_failed", error=str(error))
         return EXIT_NOT_STARTED
+    finally:
+        for path in (settings.uds, settings.control_socket):
+            if path is not None:
+                path.unlink(missing_ok=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _run(settings: Settings, scratch: Path) -> int:
+    """Open the sockets, and serve on them as one process or as several; raises OSError."""
+    listening = public(settings)
+    control = unix(settings.control_socket) if settings.control_socket is not None else None
     emit("listening", address=str(settings.uds or f"{settings.host}:{settings.port}"))
+    if settings.processes == 1:
+        return uvloop.run(_serve(settings, Role(listening, scratch, control)))
+    counts = OpenCounts(settings.processes)
+
+    def serve(number: int, is_first: bool, say_ready: SayReady) -> int:  # noqa: FBT001 - what Processes says
+        own = scratch / f"process-{number}"
+        shutil.rmtree(own, ignore_errors=True)
+        own.mkdir()
+        beside = Beside(Siblings(number, settings.processes, scratch), counts, say_ready, accepts_at_once=is_first)
+        return uvloop.run(_serve(settings, Role(listening, own, None, beside)))
+
+    return Processes(settings.processes, serve, counts.leave).run()
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What one of several processes knows of the others, and whether it is the one that says it is loading."""
+
+    siblings: Siblings
+    counts: OpenCounts
+    say_ready: SayReady
+    accepts_at_once: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a process serves on, and with whom."""
+
+    public: socket.socket
+    scratch: Path
+    control: socket.socket | None = None
+    beside: Beside | None = None
+
+
+async def _serve(settings: Settings, role: Role) -> int:
+    loop = asyncio.get_running_loop()
+    metrics = ServingMetrics()
+    app = App(settings, metrics, role.beside.siblings if role.beside else None)
+    doors = Doors(settings)
+    metrics.connections = doors.connections
+    first = role.scratch / "load-0"
+    first.mkdir()
+    if role.beside is None or role.beside.accepts_at_once:
+        await _take_clients(app, role, doors)
+    if role.control is not None:
+        await doors.open(HotLoad(app, settings, metrics, Current(settings.model_dir, first)), role.control)
+    if role.beside is not None:
+        await doors.open(OwnMetrics(app.own_metrics), unix(role.beside.siblings.socket))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    sweeper = asyncio.create_task(_sweep(connections, settings))
+    sweeper = asyncio.create_task(_sweep(doors.connections, settings))
     thread = ModelThread()
     try:
         loaded = await _load_or_stop(settings, first, thread, stop)
@@ -71,44 +116,14 @@ async def _serve(settings: Settings, scratch: Path) -> int:
             leave_to_stay()
             app.serve(served(loaded, thread, settings, metrics))
             say_ready("ready", loaded)
+            if role.beside is not None:
+                await _join(app, role, role.beside, doors)
             await stop.wait()
-            await _drain(app, servers, connections, settings.drain_timeout_s)
+            await _drain(app, doors, settings.drain_timeout_s)
     finally:
         sweeper.cancel()
-        _close(servers)
-        for path in (settings.uds, settings.control_socket):
-            if path is not None:
-                path.unlink(missing_ok=True)
+        doors.close()
     return 0
-
-
-async def _listen(
-    settings: Settings, app: Application, uds: Path | None, connections: set[Connection], mode: int = 0o666
-) -> asyncio.Server:
-    """Listen on a Unix socket or, without one, on the port; a supervisor with another uid may connect to ours."""
-    loop = asyncio.get_running_loop()
-    limits = Limits(
-        max_body=settings.max_body,
-        max_header=settings.max_header,
-        read_timeout_s=settings.read_timeout_s,
-        idle_timeout_s=settings.idle_timeout_s,
-    )
-
-    def connect() -> Connection:
-        return Connection(app, limits, connections)
-
-    if uds is None:
-        return await loop.create_server(connect, settings.host, settings.port, backlog=BACKLOG)
-    return await loop.create_unix_server(connect, sock=_bound(uds, mode), backlog=BACKLOG)
-
-
-def _bound(path: Path, mode: int) -> socket.socket:
-    """Bind with the mode set before anybody can connect."""
-    path.unlink(missing_ok=True)
-    bound = socket.socket(socket.AF_UNIX)
-    bound.bind(str(path))
-    path.chmod(mode)
-    return bound
 
 
 async def _load_or_stop(
@@ -123,21 +138,30 @@ async def _load_or_stop(
     return done.result() if done.done() else None
 
 
-def _close(servers: Iterable[asyncio.Server]) -> None:
-    for server in servers:
-        server.close()
+async def _take_clients(app: App, role: Role, doors: Doors) -> None:
+    if role.beside is None:
+        await doors.open(app, role.public)
+    else:
+        doors.open_in_turn(app, role.public, role.beside.siblings.number, role.beside.counts)
 
 
-async def _drain(app: App, servers: Iterable[asyncio.Server], connections: set[Connection], timeout_s: float) -> None:
+async def _join(app: App, role: Role, beside: Beside, doors: Doors) -> None:
+    """Take clients from now on, if not yet, and let the next process start."""
+    if not beside.accepts_at_once:
+        await _take_clients(app, role, doors)
+    beside.say_ready()
+
+
+async def _drain(app: App, doors: Doors, timeout_s: float) -> None:
     """Stop accepting, finish what is open, close what is idle."""
     app.drain()
     emit("draining", open_requests=app.open_requests)
-    _close(servers)
+    doors.close()
     deadline = time.monotonic() + timeout_s
-    while connections and time.monotonic() < deadline:
+    while doors.connections and time.monotonic() < deadline:
         # Until the last answer is out, an open connection can still ask how we are.
-        if all(connection.is_idle for connection in connections):
-            for connection in list(connections):
+        if all(connection.is_idle for connection in doors.connections):
+            for connection in list(doors.connections):
                 connection.close()
         await asyncio.sleep(0.005)
     emit("stopped", unfinished=app.open_requests)

@@ -38,6 +38,7 @@ class Settings:
     device: str = "auto"
     autocast: str = "off"
     compile: str = "off"
+    processes: int = 1
     threads: int = 1
     call_threads: int = 1
     max_body: int = 64 * MIB
@@ -59,6 +60,7 @@ class Settings:
         health = _route(env, "AIP_HEALTH_ROUTE", "/health")
         predict = _route(env, "AIP_PREDICT_ROUTE", "/predict")
         wheels = env.get("MODELDROP_WHEELS")
+        processes = _processes(env, alone=control is not None)
         return cls(
             model_dir=_model_dir(env).absolute(),
             model_name=_segment(env, "MODELDROP_MODEL_NAME", "model"),
@@ -73,7 +75,8 @@ class Settings:
             device=_choice(env, "MODELDROP_DEVICE", DEVICES),
             autocast=_choice(env, "MODELDROP_AUTOCAST", AUTOCASTS),
             compile=_choice(env, "MODELDROP_COMPILE", SWITCH),
-            threads=(threads := _number(env, "MODELDROP_THREADS", _cpus(), int)),
+            processes=processes,
+            threads=(threads := _number(env, "MODELDROP_THREADS", max(1, _cpus() // processes), int)),
             call_threads=min(threads, _number(env, "MODELDROP_CALL_THREADS", 1, int)),
             max_body=_number(env, "MODELDROP_MAX_BODY_BYTES", 64 * MIB, int),
             max_header=_number(env, "MODELDROP_MAX_HEADER_BYTES", 64 * 1024, int),
@@ -123,6 +126,15 @@ def _segment(env: Mapping[str, str], name: str, default: str) -> str:
     if "/" in value or ":" in value:
         raise SettingsError(f"{name} is {value!r}; it must have no '/' and no ':'")
     return value
+
+
+def _processes(env: Mapping[str, str], *, alone: bool) -> int:
+    """As we are told, as SageMaker says it, else one."""
+    count = _number(env, "MODELDROP_PROCESSES", _number(env, "SAGEMAKER_MODEL_SERVER_WORKERS", 1, int), int)
+    if count > 1 and alone:
+        message = "a second version is loaded into one process: set MODELDROP_CONTROL_SOCKET or MODELDROP_PROCESSES"
+        raise SettingsError(f"{message} (now {count}), not both")
+    return count
 
 
 def _cpus() -> int:

@@ -64,10 +64,10 @@ def test_the_limit_is_learned_from_long_calls_and_forgotten_in_time():
 def test_one_slow_call_among_short_ones_does_not_end_calls_on_the_loop():
     pace = Pace(may_be_short=True, most=32)
     for _ in range(3 * SHORT_CALLS):
-        pace.note(1, 0.0001)
-    pace.note(1, 0.002)
+        pace.note(1, 0.0001, on_loop=pace.is_short)
+    pace.note(1, 0.002, on_loop=True)
     assert pace.is_short
-    pace.note(1, 0.002)
+    pace.note(1, 0.002, on_loop=True)
     assert not pace.is_short
 
 
