@@ -101,12 +101,14 @@ class Pace:
 
     Only a model that computes may be called on the loop: a stranger's handler may sleep or hang. A call on a thread
     seems longer than it is where the loop is busy, for it waits for the interpreter's lock at its end: so now and then
-    one is tried on the loop, the more seldom the oftener that was in vain.
+    one is tried on the loop, the more seldom the oftener that was in vain. `short_s` is what the loop may be held up
+    for by a call: longer where there is no second core on which the loop could go on meanwhile.
     """
 
     may_be_short: bool
     most: int
     max_delay_s: float = float("inf")
+    short_s: float = SHORT_S
     short_calls: int = 0
     call_s: float = 0.0
     _limit: int = 0
@@ -122,12 +124,14 @@ class Pace:
     def note(self, rows: int, seconds: float, requests: int = 1, *, on_loop: bool = False) -> None:
         """Remember a call, and how many requests were open while it was made."""
         self._note_where(seconds, on_loop=on_loop)
-        if seconds < SHORT_S:
+        if seconds < self.short_s:
             self.short_calls = min(self.short_calls + 1, SHORT_CALLS + TOLERATED)
+        else:
+            # One call in many that a busy machine held up says nothing of the model; a really long one says all.
+            self.short_calls = 0 if seconds > HELD_UP_S else max(0, self.short_calls - TOLERATED)
+        if seconds < SHORT_S:
             self.call_s = seconds
             return
-        # One call in many that a busy machine held up says nothing of the model; a really long one says all.
-        self.short_calls = 0 if seconds > HELD_UP_S else max(0, self.short_calls - TOLERATED)
         self.call_s = smoothed(self.call_s, seconds) if self.call_s >= SHORT_S else seconds
         self._open.append(requests)
         self._calls = (self._calls + 1) % FORGET_CALLS
@@ -146,8 +150,8 @@ class Pace:
         """Count towards the next try on the loop, or learn from one."""
         self._on_threads = 0 if on_loop else self._on_threads + 1
         if on_loop and not self._has_been_short:
-            self._pause = LEAST_PAUSE if seconds < SHORT_S else min(2 * self._pause, MOST_PAUSE)
-            self.short_calls = SHORT_CALLS - 1 if seconds < SHORT_S else 0
+            self._pause = LEAST_PAUSE if seconds < self.short_s else min(2 * self._pause, MOST_PAUSE)
+            self.short_calls = SHORT_CALLS - 1 if seconds < self.short_s else 0
 
     def ran_out_of_memory(self, rows: int) -> None:
         """Never again as many rows in one call."""

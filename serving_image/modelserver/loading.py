@@ -9,7 +9,7 @@ from pathlib import Path
 
 from modelserver import formats
 from modelserver.app import Served
-from modelserver.batching import Pace
+from modelserver.batching import LONG_S, SHORT_S, Pace
 from modelserver.digest import folder_digest
 from modelserver.engine import Engine, ModelThread
 from modelserver.formats import Model
@@ -89,6 +89,7 @@ def served(loaded: Loaded, thread: ModelThread, settings: Settings, metrics: Ser
             may_be_short=model.only_computes,
             most=model.max_batch or settings.max_batch,
             max_delay_s=float("inf") if model.max_delay_s is None else model.max_delay_s,
+            short_s=SHORT_S if settings.threads > 1 else LONG_S,
         ),
     )
     return Served(model, engine, loaded.digest, loaded.warmup)

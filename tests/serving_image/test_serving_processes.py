@@ -193,3 +193,11 @@ def test_what_takes_really_long_is_never_tried_on_the_loop():
     for _ in range(10 * LEAST_PAUSE):
         pace.note(1, 0.02)
         assert not pace.is_short
+
+
+def test_where_there_is_one_core_a_longer_call_may_hold_up_the_loop():
+    pace = Pace(may_be_short=True, most=32, short_s=0.005)
+    for _ in range(SHORT_CALLS):
+        pace.note(4, 0.003)
+    assert pace.is_short
+    assert pace.call_s == pytest.approx(0.003)
