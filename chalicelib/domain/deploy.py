@@ -70,7 +70,7 @@ class Bounds:
 class Settled:
     """What a version gets: where it goes, how its rollout goes, what its deployment runs on."""
 
-    endpoint: str
+    endpoints: tuple[str, ...]  # where it goes, each by a rollout of its own
     plan: Plan
     resources: Resources
 
@@ -78,7 +78,7 @@ class Settled:
 def settle(wishes: Wishes, defaults: Wishes | Plan, bounds: Bounds, ref: VersionRef) -> Settled:
     """Hold a drop's wishes within the bounds and lay them over the defaults; raises Rejected."""
     _hold(wishes, bounds)
-    base = Settled(ref.model_id, Plan(), Resources())
+    base = Settled((ref.model_id,), Plan(), Resources())
     base = replace(base, plan=defaults) if isinstance(defaults, Plan) else _over(base, defaults)
     return _over(base, wishes)
 
@@ -106,7 +106,7 @@ def _over(base: Settled, wishes: Wishes) -> Settled:
         resources = replace(resources, start_timeout_s=wishes.start_timeout.total_seconds())
         # The rollout waits longer than the replica may take, so that a slow one ends with its own error.
         plan = replace(plan, start_timeout=max(plan.start_timeout, 2 * wishes.start_timeout))
-    return Settled(wishes.endpoint or base.endpoint, replace(plan, thresholds=thresholds), resources)
+    return Settled(wishes.places or base.endpoints, replace(plan, thresholds=thresholds), resources)
 
 
 def _by_strategy(base: Plan, wishes: Wishes) -> Plan:

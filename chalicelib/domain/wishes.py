@@ -25,6 +25,7 @@ _DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.A
 _DURATION_RULE = "seconds as a number, or a duration such as 90s, 5m or 1h30m"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _INSTANCE_TYPE = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+_MOST_ENDPOINTS = 10
 _MOST_STEPS = 20
 _MOST_WINDOWS = 20
 _LONGEST_VALUE = 4096
@@ -58,6 +59,14 @@ def _instance_type(name: object) -> object:
     if not (isinstance(name, str) and _INSTANCE_TYPE.fullmatch(name)):
         raise ValueError("must be an instance type, such as ml.g5.xlarge")
     return name
+
+
+def _endpoints(names: object) -> tuple[str, ...]:
+    if not isinstance(names, list | tuple) or not 1 <= len(names) <= _MOST_ENDPOINTS or len(set(names)) < len(names):
+        raise ValueError(f"must be a list of 1 to {_MOST_ENDPOINTS} names, each once, such as [numbers, letters]")
+    for name in names:
+        _endpoint(name)
+    return tuple(names)
 
 
 def _steps(steps: object) -> tuple[int, ...]:
@@ -139,6 +148,7 @@ class Wishes(_Strict):
     """The content of a `deploy.yaml`; what isn't said is None. Also how an operator says the platform's defaults."""
 
     endpoint: Annotated[str, BeforeValidator(_endpoint)] | None = None
+    endpoints: Annotated[tuple[str, ...], BeforeValidator(_endpoints)] | None = None
     strategy: Annotated[Strategy, Field(strict=False)] | None = None
     steps: Annotated[tuple[int, ...], BeforeValidator(_steps)] | None = None
     step_by: Annotated[int, Field(ge=1, le=50)] | None = None
@@ -168,6 +178,12 @@ class Wishes(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.endpoint is not None and self.endpoints is not None:
+            raise ValueError("endpoints: say either endpoint or endpoints, not both")
+        return self
+
+    @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.strategy is Strategy.BLUE_GREEN and self.bake == timedelta(0):
             raise ValueError("bake: blue_green is judged while it bakes; give it a time, such as 10m")
@@ -176,6 +192,11 @@ class Wishes(_Strict):
         if self.step_by is not None and self.strategy is not Strategy.LINEAR:
             raise ValueError("step_by: belongs to strategy linear; say `strategy: linear`, too")
         return self
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Return the endpoints that are wished for, () for none in particular."""
+        return self.endpoints or ((self.endpoint,) if self.endpoint else ())
 
     def count(self, otherwise: int) -> int:
         """Return how many replicas are wished to begin with."""

@@ -1,8 +1,10 @@
-"""The rollouts that drops open: one for each version, ever, as soon as nobody's own split holds it back."""
+"""The rollouts that drops open: one for each version and endpoint, ever, as soon as nothing holds it back."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from chalicelib.domain.errors import NotYet
+from chalicelib.domain.errors import NotYet, Rejected
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Rollout
 from chalicelib.domain.version import Version
@@ -14,30 +16,70 @@ from chalicelib.pipeline.transitions import transition
 from chalicelib.pipeline.wakeups import wake_registration
 
 
-def open_first(ref: VersionRef, ports: Ports) -> None:
-    """Open a version's first rollout, or tell once that it is held back; a repeat opens and tells nothing twice."""
-    version = Records(ports.registry).version(ref)
-    if not version:
-        return
-    endpoint = settled(ref, version.value.deploy_yaml, ports).endpoint
-    try:
-        open_rollout(ref, ports, endpoint=endpoint)
-    except NotYet as held:
-        about = {"endpoint": endpoint, "version": str(ref)}
-        told = transition("rollout.held_back", endpoint, str(held), at=ports.clock(), once=str(ref), **about)
-        ports.registry.commit([], [told])
+@dataclass(frozen=True)
+class First:
+    """A version's first rollout at one of its endpoints."""
+
+    ref: VersionRef
+    endpoint: str
 
 
-def missing(ports: Ports) -> Sequence[VersionRef]:
-    """Return registered versions that no rollout names and that are newer than every version that has one."""
+def open_first(version: Version, ports: Ports) -> None:
+    """Open the rollouts of a version that was just registered; a repeat opens nothing twice."""
+    for endpoint in _endpoints(version, ports):
+        _open(First(version.ref, endpoint), ports)
+
+
+def open_missing(ports: Ports, ref: VersionRef | None = None) -> None:
+    """Open what a crash, a bound or somebody's own split left unopened: of one version, or of all."""
+    for first in missing(ports):
+        if ref in {None, first.ref}:
+            _open(first, ports)
+
+
+def missing(ports: Ports) -> Sequence[First]:
+    """Return the first rollouts that aren't there, of versions newer than any that has one at the endpoint."""
     records = Records(ports.registry)
-    rolled_out = {r.value.ref for r in records.list(Rollout)}
     versions = sorted((v.value for v in records.list(Version)), key=lambda v: v.registered)
-    newest = {v.ref.model_id: v.registered for v in versions if v.ref in rolled_out}
-    return [v.ref for v in versions if v.ref.model_id not in newest or v.registered > newest[v.ref.model_id]]
+    newest = _newest(versions, [r.value for r in records.list(Rollout)])
+    return [
+        First(version.ref, endpoint)
+        for version in versions
+        for endpoint in _endpoints(version, ports)
+        if _is_newer(version, newest.get((version.ref.model_id, endpoint)))
+    ]
 
 
 def wake_missing(ports: Ports) -> None:
     """Have what was held back opened at once."""
-    for ref in missing(ports):
-        wake_registration(ref.prefix, ports)
+    for first in missing(ports):
+        wake_registration(first.ref.prefix, ports)
+
+
+def _open(first: First, ports: Ports) -> None:
+    """Open one, or tell once why it is held back."""
+    try:
+        open_rollout(first.ref, ports, endpoint=first.endpoint)
+    except (NotYet, Rejected) as why:
+        about = {"endpoint": first.endpoint, "version": str(first.ref)}
+        told = transition("rollout.held_back", first.endpoint, str(why), at=ports.clock(), once=str(first.ref), **about)
+        ports.registry.commit([], [told])
+
+
+def _newest(versions: Sequence[Version], rollouts: Sequence[Rollout]) -> dict[tuple[str, str], datetime]:
+    """Return when the newest version of a model that had a rollout at an endpoint was registered."""
+    registered = {v.ref: v.registered for v in versions}
+    pairs = sorted((registered[r.ref], r.ref.model_id, r.endpoint) for r in rollouts if r.ref in registered)
+    return {(model_id, endpoint): at for at, model_id, endpoint in pairs}
+
+
+def _is_newer(version: Version, than: datetime | None) -> bool:
+    return than is None or version.registered > than
+
+
+def _endpoints(version: Version, ports: Ports) -> Sequence[str]:
+    """Return a version's endpoints; none while its deploy.yaml is past the operator's bounds."""
+    try:
+        return settled(version.ref, version.deploy_yaml, ports).endpoints
+    except Rejected:
+        return ()

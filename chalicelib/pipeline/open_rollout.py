@@ -38,7 +38,7 @@ def open_rollout(ref: VersionRef, ports: Ports, *, endpoint: str = "", once: str
     if not version:
         raise NotFound(f"{ref} is not registered; drop it first")
     wishes = settled(ref, version.value.deploy_yaml, ports)
-    name = endpoint or wishes.endpoint
+    name = endpoint or wishes.endpoints[0]
     rollout_id = _rollout_id(name, version.value, once)
     if records.get(Rollout, rollout_id):
         return rollout_id

@@ -1,10 +1,9 @@
 """Find whatever an event failed to say: list the bucket and the records, and wake what isn't settled."""
 
 from chalicelib.domain.deployment import Endpoint
-from chalicelib.domain.errors import Rejected
 from chalicelib.domain.upload import uploads
 from chalicelib.pipeline.catalogue import outdated
-from chalicelib.pipeline.first_rollouts import missing, open_first
+from chalicelib.pipeline.first_rollouts import open_missing
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import Drop, Records
 from chalicelib.pipeline.tend import revive
@@ -15,11 +14,7 @@ def re_sync(ports: Ports) -> None:
     """Wake every upload that isn't settled and every endpoint, and open rollouts that a crash left unopened."""
     for prefix in _unsettled(ports):
         wake_upload(prefix, ports)
-    for ref in missing(ports):
-        try:
-            open_first(ref, ports)
-        except Rejected:
-            continue  # its deploy.yaml is past today's bounds; the operator narrowed them since
+    open_missing(ports)
     for ref in outdated(ports):
         wake_catalogue(ref, ports)
     for endpoint in Records(ports.registry).list(Endpoint):

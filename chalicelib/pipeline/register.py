@@ -16,7 +16,7 @@ from chalicelib.domain.refs import MANIFEST, MARKERS, VersionRef, upload_prefix
 from chalicelib.domain.report_text import summary
 from chalicelib.domain.upload import gather
 from chalicelib.domain.version import SealedFile, Version, version_digest
-from chalicelib.pipeline.first_rollouts import open_first
+from chalicelib.pipeline.first_rollouts import open_first, open_missing
 from chalicelib.pipeline.judgements import ACCEPTED, REGISTERED, keep, rejected_after_all, rejection
 from chalicelib.pipeline.ports import Bucket, Gone, Ports
 from chalicelib.pipeline.records import Drop, Records, Stored
@@ -33,7 +33,7 @@ def register(prefix: str, ports: Ports) -> None:
     """
     drop = Records(ports.registry).get(Drop, prefix)
     if drop and drop.value.status == REGISTERED:
-        open_first(VersionRef.parse(prefix), ports)
+        open_missing(ports, VersionRef.parse(prefix))
     if not drop or drop.value.status != ACCEPTED:
         return
     listing = [o for o in ports.drop.list(prefix) if upload_prefix(o.key) == prefix]
@@ -50,7 +50,7 @@ def register(prefix: str, ports: Ports) -> None:
         report_drop(keep(report, upload, drop, ports), ports)
     else:
         wake_catalogue(version.ref, ports)
-        open_first(version.ref, ports)
+        open_first(version, ports)
 
 
 def _seal(upload: Upload, drop: Stored[Drop], ports: Ports) -> Version:

@@ -108,8 +108,9 @@ def _with_wishes(report: Report, upload: Upload, ports: Ports) -> Report:
     ref = VersionRef.parse(upload.prefix)
     try:
         wishes = settled(ref, deploy_yaml_of(upload, ports), ports)
-        owner = Records(ports.registry).endpoint(wishes.endpoint)
-        may_deploy(owner.value.owner if owner else None, ref, wishes.endpoint, ports.bounds)
+        for name in wishes.endpoints:
+            owner = Records(ports.registry).endpoint(name)
+            may_deploy(owner.value.owner if owner else None, ref, name, ports.bounds)
     except Rejected as error:
         return rejected_after_all(report, rejection(upload.prefix, error, where="deploy.yaml"))
     return _with_image(report, upload, ports) if report.format is ArtifactFormat.CONTAINER else report

@@ -29,7 +29,7 @@ def refusal(mapping) -> str:
 
 
 def test_without_wishes_the_endpoint_is_the_models_and_all_else_the_defaults():
-    assert settled({}) == Settled("digits", Plan(), Resources())
+    assert settled({}) == Settled(("digits",), Plan(), Resources())
 
 
 def test_every_wish_is_settled():
@@ -49,7 +49,7 @@ def test_every_wish_is_settled():
             "environment": {"TOP_K": "5", "APP_MODE": "fast"},
         }
     ) == Settled(
-        "numbers",
+        ("numbers",),
         Plan(
             steps=(10, 100),
             step_time=timedelta(minutes=2),
@@ -61,6 +61,11 @@ def test_every_wish_is_settled():
         ),
         Resources(2, 2048, 1200.0, {"TOP_K": "5", "APP_MODE": "fast"}, instance_type="ml.g5.xlarge"),
     )
+
+
+def test_a_version_may_go_to_several_endpoints():
+    assert settled({"endpoints": ["numbers", "letters"]}).endpoints == ("numbers", "letters")
+    assert settled({}, defaults=Wishes(endpoint="all")).endpoints == ("all",)
 
 
 def test_a_platform_may_be_started_with_other_defaults():

@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.manifest import parse_manifest
 from chalicelib.domain.refs import VersionRef
-from chalicelib.domain.rollout import Phase
+from chalicelib.domain.rollout import Phase, Rollout
+from chalicelib.domain.split import ManualSplit
 from chalicelib.local.cli.connection import Platform
 from chalicelib.local.cli.following import look
 from chalicelib.local.cli.settings import Settings
 from chalicelib.local.home import Home
 from chalicelib.local.stores import Embedded
+from chalicelib.pipeline.open_rollout import open_rollout
+from chalicelib.pipeline.records import Records, Stored
 from tests.api_caller import ended_as, registered, rejected, rolling, uploading
 from tests.fakes_artifacts import small_mar
 from tests.local.cli_platform import SmallPlatform, run
@@ -226,6 +230,26 @@ def test_a_version_is_followed_to_its_end(tmp_path, happens, status, what):
         happens(serving.ports)
         sight = look(REF, platform, before=None)
     assert (sight.status, what in sight.what) == (status, True)
+
+
+@pytest.mark.parametrize(("second", "status"), [(Phase.STARTING, None), (Phase.PROMOTED, 0), (Phase.ROLLED_BACK, 1)])
+def test_a_version_for_several_endpoints_is_followed_to_the_end_of_each(tmp_path, second, status):
+    with SmallPlatform(tmp_path).serving() as serving, Platform.of(Settings(Home(tmp_path))) as platform:
+        ended_as(serving.ports, "digits/1", Phase.PROMOTED, "good")
+        other = open_rollout(REF, serving.ports, endpoint="other")
+        stored = Records(serving.ports.registry).get(Rollout, other)
+        serving.ports.registry.commit([stored.to(phase=second, reason="4 errors").write])
+        sight = look(REF, platform, before=None)
+    assert sight.status == status
+    assert "digits: promoted (good); other: " in sight.what
+
+
+def test_a_version_that_a_split_holds_back_says_so(tmp_path):
+    with SmallPlatform(tmp_path).serving() as serving, Platform.of(Settings(Home(tmp_path))) as platform:
+        registered(serving.ports, "digits/1")
+        manual = ManualSplit("s", {"d": 100}, serving.ports.clock())
+        serving.ports.registry.commit([Stored("digits", Endpoint("digits", "digits", kept=manual)).write])
+        assert "digits has a manual split, which holds rollouts back" in look(REF, platform, before=None).what
 
 
 def test_the_rejection_of_an_earlier_upload_is_not_this_ones(tmp_path):

@@ -136,7 +136,7 @@ def test_no_rollout_while_a_split_is_kept_and_a_drops_own_follows_its_end(ports)
     ports.clock.tick(seconds=1)
     registered(ports, str(V3))
     for _ in range(2):
-        open_first(V3, ports)
+        open_first(Records(ports.registry).version(V3).value, ports)
     with pytest.raises(NotYet, match="modeldrop split digits --end"):
         manage.start("digits", V3, ports)
     re_sync(ports)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.manifest import manifest_of
 from chalicelib.domain.refs import VersionRef, is_ours
 from chalicelib.domain.rollout import Rollout
@@ -155,6 +156,16 @@ def test_an_endpoint_of_another_model_needs_a_grant(ports):
     ports.drop.put("intruder/v1/deploy.yaml", b"endpoint: digits")
     quiet_look(ports, "intruder/v1/")
     assert report(ports, "intruder/v1/_report.json")["findings"][-1]["code"] == "not_your_endpoint"
+
+
+def test_one_endpoint_of_another_model_among_several_rejects_the_upload_as_a_whole(ports):
+    ports.drop.put("digits/v1/model.mar", MAR)
+    quiet_look(ports)
+    ports.drop.put("intruder/v1/model.mar", MAR)
+    ports.drop.put("intruder/v1/deploy.yaml", b"endpoints: [mine, digits]")
+    quiet_look(ports, "intruder/v1/")
+    assert report(ports, "intruder/v1/_report.json")["findings"][-1]["code"] == "not_your_endpoint"
+    assert [e.id for e in Records(ports.registry).list(Endpoint)] == ["digits"]
 
 
 def test_bytes_replaced_between_listing_and_sealing_are_never_sealed_as_the_old_ones(ports):

@@ -72,14 +72,29 @@ def _rollout(ref: VersionRef, platform: "Platform") -> Sight:
     wanted = (ref.model_id, ref.version_id)
     rollouts = [r for r in platform.all("/v1/rollouts", "rollouts") if (r["model_id"], r["version_id"]) == wanted]
     if not rollouts:
-        return Sight("registered")
-    newest = rollouts[-1]
-    what = f"{newest['endpoint']}: {newest['phase']}"
-    if newest["phase"] not in ENDS:
-        needs = ahead(platform.get(f"/v1/rollouts/{newest['id']}"))
-        return Sight(f"{what} at {newest['weight']} %" + _because(newest["reason"]), ahead=needs)
-    what += _because(newest["reason"])
-    return Sight(what, Status.OK if newest["phase"] == Phase.PROMOTED else Status.NO)
+        return Sight("registered" + _held_back(ref, platform))
+    newest = {r["endpoint"]: r for r in rollouts}
+    what = "; ".join(_in_words(r) for r in newest.values())
+    on_the_way = [r for r in newest.values() if r["phase"] not in ENDS]
+    if on_the_way:
+        return Sight(what, ahead="; ".join(filter(None, (_ahead_of(r, platform) for r in on_the_way))))
+    return Sight(what, Status.OK if {r["phase"] for r in newest.values()} == {Phase.PROMOTED} else Status.NO)
+
+
+def _ahead_of(rollout: Json, platform: "Platform") -> str:
+    return ahead(platform.get(f"/v1/rollouts/{rollout['id']}"))
+
+
+def _in_words(rollout: Json) -> str:
+    share = "" if rollout["phase"] in ENDS else f" at {rollout['weight']} %"
+    return f"{rollout['endpoint']}: {rollout['phase']}{share}{_because(rollout['reason'])}"
+
+
+def _held_back(ref: VersionRef, platform: "Platform") -> str:
+    """Return which of the model's endpoints have a split by hand, in whose way no rollout opens."""
+    endpoints = platform.all("/v1/endpoints", "endpoints")
+    held = [e["name"] for e in endpoints if e["manual_split"] and e["owner"] == ref.model_id]
+    return f"; {', '.join(held)} has a manual split, which holds rollouts back" if held else ""
 
 
 def _because(reason: str) -> str:
