@@ -109,6 +109,8 @@ class Endpoint:
     aliases: Mapping[str, str] = field(default_factory=dict)  # people's own names for deployments
     kept: ManualSplit | None = None  # the split of a person's own that is in force
     asked: ManualSplit | None = None  # one that waits for its deployments
+    # When the newest version of each model that a person gave a share was registered: no drop opens a rollout of it.
+    by_hand: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def is_manual(self) -> bool:

@@ -7,7 +7,7 @@ changes nothing.
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from chalicelib.domain.aliases import by_version
@@ -30,6 +30,7 @@ from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Rollout
 from chalicelib.domain.split import WHOLE, ManualSplit, Split
 from chalicelib.domain.transition import Transition
+from chalicelib.domain.version import Version
 from chalicelib.pipeline import views
 from chalicelib.pipeline.deploy_yaml import settled
 from chalicelib.pipeline.first_rollouts import wake_missing
@@ -47,7 +48,8 @@ def ask_split(name: str, weights: Mapping[str, int], ports: Ports) -> dict[str, 
     _check_asked(stored.value, weights, ports)
     deployments = {said: _deployment(stored.value, VersionRef.parse(said), ports) for said in weights}
     by_id = {deployments[said].id: weight for said, weight in weights.items()}
-    return _ask(stored, _stable_first(stored.value, by_id), tuple(deployments.values()), ports)
+    by_hand = _newest_by_hand(stored.value, tuple(weights), ports)
+    return _ask(stored.to(by_hand=by_hand), _stable_first(stored.value, by_id), tuple(deployments.values()), ports)
 
 
 def end_split(name: str, to: VersionRef, ports: Ports) -> dict[str, Any]:
@@ -121,6 +123,15 @@ def _deployment(endpoint: Endpoint, ref: VersionRef, ports: Ports) -> Deployment
             f"{ref} did not start: {version.value.unservable}; start a rollout to have it tried again", code="conflict"
         )
     return deployment_of(endpoint.name, version.value, settled(ref, version.value.deploy_yaml, ports).resources)
+
+
+def _newest_by_hand(endpoint: Endpoint, versions: Sequence[str], ports: Ports) -> dict[str, datetime]:
+    """Return when the newest version of each model that a person gave a share was registered."""
+    newest = dict(endpoint.by_hand)
+    for version in filter(None, (Records(ports.registry).get(Version, said) for said in versions)):
+        model_id, registered = version.value.ref.model_id, version.value.registered
+        newest[model_id] = max(registered, newest.get(model_id, registered))
+    return newest
 
 
 def _stable_first(endpoint: Endpoint, weights: Mapping[str, int]) -> dict[str, int]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.errors import NotYet, Rejected
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Rollout
@@ -38,10 +39,10 @@ def open_missing(ports: Ports, ref: VersionRef | None = None) -> None:
 
 
 def missing(ports: Ports) -> Sequence[First]:
-    """Return the first rollouts that aren't there, of versions newer than any that has one at the endpoint."""
+    """Return the first rollouts that aren't there, of versions newer than any that had one or a share by hand there."""
     records = Records(ports.registry)
     versions = sorted((v.value for v in records.list(Version)), key=lambda v: v.registered)
-    newest = _newest(versions, [r.value for r in records.list(Rollout)])
+    newest = _newest(versions, [r.value for r in records.list(Rollout)], [e.value for e in records.list(Endpoint)])
     return [
         First(version.ref, endpoint)
         for version in versions
@@ -66,11 +67,14 @@ def _open(first: First, ports: Ports) -> None:
         ports.registry.commit([], [told])
 
 
-def _newest(versions: Sequence[Version], rollouts: Sequence[Rollout]) -> dict[tuple[str, str], datetime]:
-    """Return when the newest version of a model that had a rollout at an endpoint was registered."""
+def _newest(
+    versions: Sequence[Version], rollouts: Sequence[Rollout], endpoints: Sequence[Endpoint]
+) -> dict[tuple[str, str], datetime]:
+    """Return when the newest version of a model that an endpoint has tried was registered."""
     registered = {v.ref: v.registered for v in versions}
-    pairs = sorted((registered[r.ref], r.ref.model_id, r.endpoint) for r in rollouts if r.ref in registered)
-    return {(model_id, endpoint): at for at, model_id, endpoint in pairs}
+    rolled_out = [(registered[r.ref], r.ref.model_id, r.endpoint) for r in rollouts if r.ref in registered]
+    by_hand = [(at, model_id, e.name) for e in endpoints for model_id, at in e.by_hand.items()]
+    return {(model_id, endpoint): at for at, model_id, endpoint in sorted(rolled_out + by_hand)}
 
 
 def _is_newer(version: Version, than: datetime | None) -> bool:

@@ -15,8 +15,10 @@ from chalicelib.domain.split import Split
 from chalicelib.local.cli.logs import Tail
 from chalicelib.local.cli.program import app
 from chalicelib.pipeline.advance import advance
+from chalicelib.pipeline.dividing import divide
 from chalicelib.pipeline.keys import make_key
 from chalicelib.pipeline.records import Records
+from chalicelib.pipeline.tend import tend
 from tests.api_caller import ended_as, registered, rejected, rolling, stepping, uploading
 from tests.fakes_pipeline import traffic
 from tests.local.cli_platform import SmallPlatform, run
@@ -174,6 +176,22 @@ def test_a_split_is_asked_for_shown_and_ended(platform):
     assert platform.run("split", "digits").stdout == "digits/1 100 %\nasked for: digits/1 60 %, digits/2 40 %\n"
     assert platform.run("split", "digits", "--end", "1").exit_code == 0
     assert platform.received[-1][0] == "/v1/endpoints/digits/split?to=digits%2F1"
+
+
+def test_watch_shows_a_split_by_hand_and_peoples_own_names(platform):
+    for name in ("digits/1", "digits/2"):
+        registered(platform.ports, name)
+    platform.run("start", "digits", "digits/1")
+    for _ in range(2):
+        advance("digits", platform.ports)
+    platform.run("alias", "set", "digits", "blue", "digits/1")
+    platform.run("split", "digits", "1=60", "2=40")
+    asked = " ".join(platform.run("watch", "digits", "--once").stdout.split())
+    assert "blue" in asked
+    assert "asked for by hand: digits/1 60 %, digits/2 40 %; in force once all are ready" in asked
+    tend("digits", platform.ports)
+    divide("digits", platform.ports)
+    assert "a split by hand is kept" in platform.run("watch", "digits", "--once").stdout
 
 
 @pytest.mark.parametrize("arguments", [["1"], ["1=x"], ["=50"], ["1=60", "--end", "1"]])

@@ -6,6 +6,7 @@ from chalicelib.domain.deployment import Endpoint, FleetState, Running
 from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.moves import LINGER
 from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.split import Split
 from chalicelib.pipeline import manage
 from chalicelib.pipeline.advance import advance
 from chalicelib.pipeline.aliases import remove_alias, set_alias
@@ -129,11 +130,14 @@ def test_removing_an_alias_that_is_not_there_says_which_there_are(ports, first):
         remove_alias("nobody", "blue", ports)
 
 
-def test_an_endpoint_that_an_older_build_stored_has_no_aliases(ports):
-    body = to_json(Endpoint("old", "digits"))
-    del body["aliases"]
-    ports.registry.commit([Write("endpoint", "old", 0, body)])
-    assert Records(ports.registry).endpoint("old").value.aliases == {}
+def test_an_endpoint_that_an_older_build_stored_has_no_aliases_and_no_split_by_hand(ports):
+    body = to_json(Endpoint("old", "digits", split=Split({"a": 90, "b": 10}, "r-1")))
+    older = {name: value for name, value in body.items() if name not in {"aliases", "kept", "asked", "by_hand"}}
+    del older["split"]["ranges"]
+    ports.registry.commit([Write("endpoint", "old", 0, older)])
+    assert Records(ports.registry).endpoint("old").value == Endpoint(
+        "old", "digits", split=Split({"a": 90, "b": 10}, "r-1")
+    )
 
 
 def test_aliases_are_set_and_removed_by_the_api(ports, first):

@@ -91,6 +91,7 @@ def settled(ports):
 def test_no_sequence_of_wishes_and_wake_ups_breaks_the_split_or_leaves_anything_running(events):
     ports = fake_ports()
     for ref in REFS:
+        ports.clock.tick(seconds=1)
         registered(ports, str(ref))
     manage.start("m", REFS[0], ports)
     for verb in ("advance", "tend", "advance"):

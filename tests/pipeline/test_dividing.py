@@ -21,7 +21,7 @@ from chalicelib.pipeline.wakeups import REGISTER
 from tests.api_caller import Caller, registered
 from tests.fakes_pipeline import FakeFleet, fake_ports
 
-V1, V2, V3 = (VersionRef("digits", v) for v in ("v1", "v2", "v3"))
+V1, V2, V3, V4 = (VersionRef("digits", v) for v in ("v1", "v2", "v3", "v4"))
 FACES = VersionRef("faces", "v1")
 
 
@@ -150,6 +150,22 @@ def test_no_rollout_while_a_split_is_kept_and_a_drops_own_follows_its_end(ports)
     assert Records(ports.registry).open_rollout(endpoint(ports)).value.ref == V3
     register(V3.prefix, ports)
     assert len([r for r in Records(ports.registry).list(Rollout) if r.value.ref == V3]) == 1
+
+
+def test_what_a_person_gave_a_share_to_is_not_rolled_out_by_its_drop_any_more_nor_is_what_is_older(ports):
+    ask_split("digits", HALVES, ports)
+    go(ports, 2)
+    for ref in (V3, V4):
+        ports.clock.tick(seconds=1)
+        registered(ports, str(ref))
+        open_first(Records(ports.registry).version(ref).value, ports)
+    ask_split("digits", {"digits/v1": 50, "digits/v4": 50}, ports)
+    go(ports, 2)
+    end_split("digits", V1, ports)
+    go(ports)
+    re_sync(ports)
+    assert Records(ports.registry).open_rollout(endpoint(ports)) is None
+    assert manage.start("digits", V4, ports)["phase"] == "starting"  # a person may
 
 
 def test_ending_it_promotes_the_version_that_has_all_traffic_and_keeps_the_other_warm(ports):

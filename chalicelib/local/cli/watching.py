@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chalicelib.domain.aliases import CHAMPION, PREVIOUS
 from chalicelib.domain.split import WHOLE
 from chalicelib.local.cli.ahead import ahead, still_needed
 from chalicelib.local.cli.output import Json, console, print_json, table
@@ -89,7 +90,20 @@ def _picture(endpoints: list[Json], past: _Past) -> "RenderableType":
 
     if not endpoints:
         return "No endpoint yet: the first version that is dropped makes one."
-    return Group(*(part for e in endpoints for part in (_deployments(e), _verdict(e["rollout"], past.of(e)), "")))
+    return Group(*(part for e in endpoints for part in (_deployments(e), _below(e, past), "")))
+
+
+def _below(e: Json, past: _Past) -> str:
+    """Return the line below an endpoint: what becomes of a split by hand, else of its rollout."""
+    return _by_hand(e) if e["manual_split"] else _verdict(e["rollout"], past.of(e))
+
+
+def _by_hand(e: Json) -> str:
+    manual = e["manual_split"]
+    if not manual["asked"]:
+        return "  a split by hand is kept; rollouts wait for its end"
+    shares = ", ".join(f"{_ref(e['deployments'][id_])} {weight} %" for id_, weight in manual["asked"].items())
+    return _escaped(f"  asked for by hand: {shares}; in force once all are ready, by {manual['until']} at the latest")
 
 
 def _deployments(e: Json) -> "RenderableType":
@@ -104,7 +118,7 @@ def _row(e: Json, deployment: str, d: Json) -> tuple[Any, ...]:
     counts = (seen.get(name) for name in ("requests", "errors", "rejected", "nonfinite"))
     state = f"{d['state']}, restarted {d['restarts']} times" if d["restarts"] else d["state"]
     return (
-        role,
+        ", ".join(filter(None, (role, *_aliases(e, deployment)))),
         _ref(d),
         f"{'█' * round(_BAR * weight / WHOLE):{_BAR}} {weight} %",
         f"{state}: {d['reason']}" if d["reason"] else state,
@@ -121,6 +135,11 @@ def _role(e: Json, deployment: str) -> str:
     if deployment == e["promoted"]:
         return "stable"
     return "previous" if deployment == e["previous"] else ""
+
+
+def _aliases(e: Json, deployment: str) -> list[str]:
+    """Return people's own names for a deployment."""
+    return [alias for alias, id_ in e["aliases"].items() if id_ == deployment and alias not in {CHAMPION, PREVIOUS}]
 
 
 def _ms(value: float | None) -> str:
