@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
@@ -14,6 +15,7 @@ from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.limits import Limits
 from chalicelib.domain.policy import NO_POLICY, Action, Policy
+from chalicelib.domain.refs import NAME_RULE, is_legal
 
 _NOTHING = ("", "{}")
 _VALIDATION = "validation"
@@ -43,6 +45,7 @@ def parse_operator_settings(text: str) -> OperatorSettings:
         validation = _mapping(given.pop(_VALIDATION, None), _VALIDATION)
         TypeAdapter(checked(Bounds, frozen=True, config=ConfigDict(extra="forbid"))).validate_python(given)
         bounds = TypeAdapter(Bounds).validate_python(given)
+        _questions(bounds.questions)
         _known(validation, ("limits", "policy"), _VALIDATION)
         limits = _limits(_mapping(validation.get("limits"), f"{_VALIDATION}.limits"))
         return OperatorSettings(bounds, limits, _policy(_mapping(validation.get("policy"), f"{_VALIDATION}.policy")))
@@ -52,6 +55,13 @@ def parse_operator_settings(text: str) -> OperatorSettings:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the document"
         raise Rejected(f"{where}: {first['msg']}", code="bad_bounds") from error
+
+
+def _questions(urls: Mapping[str, str]) -> None:
+    for name, url in urls.items():
+        _hold(is_legal(name), f"questions: {name[:100]!r}", f"a name: {NAME_RULE}")
+        parts = urlsplit(url)
+        _hold(parts.scheme in {"http", "https"} and parts.hostname, f"questions.{name}", "a URL, https://HOST/…")
 
 
 def _limits(given: Mapping[str, Any]) -> Limits:

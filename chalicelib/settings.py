@@ -21,7 +21,7 @@ _FLEET = (
 FUNCTIONS: Mapping[str, Sequence[str]] = {
     "validate": (*_RECORDS, *_TIMERS, *_UPLOADS),
     "register": (*_RECORDS, *_TIMERS, *_UPLOADS, "SERVING_IMAGE"),
-    "advance": (*_RECORDS, *_TIMERS, "REGISTRATIONS_QUEUE_URL", "REGISTRATIONS_QUEUE_ARN", *_FLEET),
+    "advance": (*_RECORDS, *_TIMERS, "REGISTRATIONS_QUEUE_URL", "REGISTRATIONS_QUEUE_ARN", "BOUNDS", *_FLEET),
     "re_sync": tuple(dict.fromkeys((*_RECORDS, *_TIMERS, *_UPLOADS, *_FLEET))),
     "api": (
         *_RECORDS, *_TIMERS, "BOUNDS", "INSTANCE_TYPE", "ALLOWED_INSTANCE_TYPES", "MAX_INSTANCES_PER_MODEL",

@@ -35,6 +35,7 @@ from chalicelib.settings import Settings
 from chalicelib.telemetry import NAMESPACE
 
 if TYPE_CHECKING:
+    from chalicelib.adapters.questions import HttpQuestions
     from chalicelib.adapters.sagemaker import SageMakerFleet
     from chalicelib.adapters.sagemaker_catalog import ModelRegistryCatalog
     from chalicelib.adapters.sagemaker_clients import Clients
@@ -136,6 +137,7 @@ def wire(told: Settings) -> Ports:
         bus=EventBus(cast("Any", Lazy("events")), told.bus, to_json),
         clock=_now,
         bounds=operator.bounds,
+        questions=cast("Any", Late(lambda: _questions(operator.bounds))),
         defaults=PLAN,
         instance_type=told.instance_type,
         catalog=cast("Any", Late(lambda: _catalog(told))),
@@ -193,6 +195,12 @@ def _operator(told: Settings) -> "OperatorSettings":
     limits = replace(said.limits, expanded=expanded, no_containers=NO_CONTAINERS)
     bounds = replace(said.bounds, instance_types=told.allowed_instance_types, max_replicas=most)
     return replace(said, bounds=bounds, limits=limits)
+
+
+def _questions(bounds: Bounds) -> "HttpQuestions":
+    from chalicelib.adapters.questions import HttpQuestions  # noqa: PLC0415
+
+    return HttpQuestions(bounds.questions)
 
 
 def _timers(told: Settings, sqs: Any) -> SchedulerTimers:

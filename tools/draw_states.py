@@ -21,6 +21,7 @@ _WORDS = {
     "Hold": "hold",
     "Extend": "extend",
     "Await": "wait at a gate",
+    "Approve": "open the gate: who was asked agreed",
     "Shift": "next step",
     "Bake": "all traffic",
     "Promote": "promote",

@@ -4,8 +4,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from chalicelib.domain.deployment import Endpoint
-from chalicelib.domain.moves import baking, ended, promoted, shifted
+from chalicelib.domain.moves import approved, baking, ended, promoted, shifted
 from chalicelib.domain.rollout import (
+    Approve,
     Await,
     Bake,
     Extend,
@@ -19,7 +20,7 @@ from chalicelib.domain.rollout import (
 )
 from chalicelib.domain.states import check
 
-Change = Extend | Shift | Await | Bake | Promote | RollBack | Fail
+Change = Extend | Shift | Await | Approve | Bake | Promote | RollBack | Fail
 
 
 def carry_out(
@@ -35,10 +36,9 @@ def _moved(
     action: Change, endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
 ) -> tuple[str, Endpoint, Rollout]:
     match action:
-        case Extend(reason):
-            return "rollout.extended", endpoint, replace(rollout, extensions=rollout.extensions + 1, reason=reason)
-        case Await(weight, reason):
-            return "rollout.gate_waiting", endpoint, replace(rollout, gate=weight, gate_since=now, reason=reason)
+        case Extend() | Await() | Approve():
+            kind, after = _stayed(action, rollout, now)
+            return kind, endpoint, after
         case Shift(step, reason):
             return "rollout.shifted", *shifted(endpoint, rollout, step, reason, now)
         case Bake(reason):
@@ -48,3 +48,14 @@ def _moved(
         case RollBack(reason) | Fail(reason):
             phase = action.phase if isinstance(action, RollBack) else Phase.FAILED
             return f"rollout.{phase}", *ended(endpoint, rollout, phase, reason, now)
+
+
+def _stayed(action: Extend | Await | Approve, rollout: Rollout, now: datetime) -> tuple[str, Rollout]:
+    """Return what a rollout becomes that moves no traffic."""
+    match action:
+        case Extend(reason):
+            return "rollout.extended", replace(rollout, extensions=rollout.extensions + 1, reason=reason)
+        case Await(weight, reason):
+            return "rollout.gate_waiting", replace(rollout, gate=weight, gate_since=now, reason=reason)
+        case Approve(_, reason):
+            return "rollout.approved", approved(rollout, reason)

@@ -71,7 +71,7 @@ def _first_traffic(rollout: Rollout, seen: Observation, now: datetime) -> Action
         return Hold("ready; paused before its first traffic")
     if not rollout.stable:
         first = Promote("first version of the endpoint: ready and warmed up")
-        return gate(rollout, WHOLE, now) or first
+        return gate(rollout, seen, WHOLE, now) or first
     if halt := stable_gone(seen):
         return halt
     if rollout.plan.steps[0] >= WHOLE and rollout.plan.strategy not in AT_ONCE:

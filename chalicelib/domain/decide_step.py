@@ -6,6 +6,7 @@ from math import ceil
 from chalicelib.domain.deployment import FleetState
 from chalicelib.domain.rollout import (
     Action,
+    Approve,
     Await,
     Bake,
     Hold,
@@ -25,7 +26,8 @@ from chalicelib.domain.windows import next_opening
 def take(rollout: Rollout, seen: Observation, step: int, why: str, now: datetime) -> Action:
     """Go to a step once everything allows it; with 100 % it bakes, or is promoted."""
     weight = rollout.plan.steps[step] if step < len(rollout.plan.steps) else WHOLE
-    return _room(seen, weight) or _window(rollout, now) or gate(rollout, weight, now) or _go(rollout, step, weight, why)
+    held = _room(seen, weight) or _window(rollout, now) or gate(rollout, seen, weight, now)
+    return held or _go(rollout, step, weight, why)
 
 
 def stable_gone(seen: Observation) -> Action | None:
@@ -36,13 +38,15 @@ def stable_gone(seen: Observation) -> Action | None:
     return Hold(f"halted: stable is {found}, so there is nothing to go back to")
 
 
-def gate(rollout: Rollout, weight: int, now: datetime) -> Action | None:
+def gate(rollout: Rollout, seen: Observation, weight: int, now: datetime) -> Action | None:
     """Wait until somebody agrees to the step; an agreement isn't asked for twice."""
     closed = next((each for each in rollout.plan.gates if each.before == weight), None)
     if closed is None or weight in rollout.approved:
         return None
     if rollout.gate != weight:
         return Await(weight, f"waits for approval before {weight} %")
+    if seen.agreed:
+        return Approve(weight, f"{closed.ask} agreed to {weight} %")
     until = (rollout.gate_since or now) + closed.timeout if closed.timeout else None
     if until and now >= until:
         return RollBack(f"nobody approved {weight} % within {closed.timeout}", Phase.ABORTED)

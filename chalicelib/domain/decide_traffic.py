@@ -111,7 +111,7 @@ def _too_soon(rollout: Rollout, now: datetime) -> Action | None:
 def _by_verdict(rollout: Rollout, seen: Observation, verdict: Judgement, now: datetime) -> Action:
     if verdict.outcome is Outcome.PASS:
         return _onward(rollout, seen, verdict.reason, now)
-    if rollout.gate and (waiting := gate(rollout, rollout.gate, now)):
+    if rollout.gate and (waiting := gate(rollout, seen, rollout.gate, now)):
         return waiting
     return _inconclusive(rollout, verdict, now)
 

@@ -64,6 +64,7 @@ class Bounds:
     max_bake: timedelta = timedelta(days=1)
     strategies: tuple[str, ...] = ("canary", "linear", "blue_green")  # all_at_once is judged by nothing
     grants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    questions: Mapping[str, str] = field(default_factory=dict)  # URLs that a gate may ask, by the names that it says
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,15 @@ def _past(name: str, wished: Any, *, least: Any = None, most: Any = None) -> str
 
 def _past_names(wishes: Wishes, bounds: Bounds) -> list[str]:
     names = [past_name(name, bounds) for name in wishes.environment or {}]
+    names += [_past_question(gate.ask, bounds) for gate in wishes.gates or ()]
     return [_past_type(wishes.instance_type, bounds), _past_strategy(wishes.strategy, bounds), *names]
+
+
+def _past_question(name: str, bounds: Bounds) -> str:
+    if not name or name in bounds.questions:
+        return ""
+    configured = ", ".join(bounds.questions) or "nobody"
+    return f"gates: the operator configured nobody to be asked as {name} (configured: {configured})"
 
 
 def _past_strategy(strategy: Strategy | None, bounds: Bounds) -> str:

@@ -100,6 +100,10 @@ class Waiting(Moved):
 
 @_exact
 class Approved(OfRollout):
+    """Who approved it is in the message; of one that was asked, the split and the verdict are told, too."""
+
+    split: NotRequired[Split]
+    judgement: NotRequired[Judged]
     gate: Annotated[int, Field(description="percent of the step that was approved")]
 
 

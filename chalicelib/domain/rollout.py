@@ -121,6 +121,7 @@ class Observation:
     split: Split
     canary_traffic: Traffic = field(default_factory=Traffic)
     stable_traffic: Traffic = field(default_factory=Traffic)  # while it bakes: of its last window
+    agreed: bool = False  # whom the gate asks said yes
 
 
 class Outcome(StrEnum):
@@ -194,6 +195,14 @@ class Await:
 
 
 @dataclass(frozen=True)
+class Approve:
+    """Open the gate before `weight` percent: who was asked agreed."""
+
+    weight: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Bake:
     """The canary gets all traffic and goes on being judged; stable stays warm."""
 
@@ -223,4 +232,4 @@ class Fail:
     unservable: bool
 
 
-Action = Start | Restart | Examine | Hold | Extend | Shift | Await | Bake | Promote | RollBack | Fail
+Action = Start | Restart | Examine | Hold | Extend | Shift | Await | Approve | Bake | Promote | RollBack | Fail

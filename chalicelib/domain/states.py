@@ -20,6 +20,7 @@ TABLE: Mapping[str, Mapping[Phase, frozenset[Phase]]] = {
     "Hold": {phase: frozenset({phase}) for phase in Phase},
     "Extend": {phase: frozenset({phase}) for phase in WITH_TRAFFIC},
     "Await": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.STEPPING)},
+    "Approve": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.STEPPING)},
     "Shift": {
         Phase.STARTING: frozenset({Phase.STEPPING}),
         Phase.STEPPING: frozenset({Phase.STEPPING}),

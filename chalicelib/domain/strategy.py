@@ -30,10 +30,11 @@ class OnNewer(StrEnum):
 
 @dataclass(frozen=True)
 class Gate:
-    """A step that isn't taken before a person approves."""
+    """A step that isn't taken before somebody agrees: a person, or whom the operator named `ask`."""
 
     before: int  # percent
     timeout: timedelta | None = None  # then the rollout goes back; None waits for ever
+    ask: str = ""  # a name of the operator's for a URL; "" asks nobody but people
 
 
 def equal_steps(by: int) -> tuple[int, ...]:

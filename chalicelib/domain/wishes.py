@@ -132,6 +132,7 @@ class GateWish(_Strict):
 
     before: Annotated[int, Field(ge=1, le=WHOLE)]
     timeout: Duration | None = None
+    ask: Annotated[str, BeforeValidator(_endpoint)] = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -141,7 +142,7 @@ class GateWish(_Strict):
 
     @property
     def gate(self) -> Gate:
-        return Gate(self.before, self.timeout)
+        return Gate(self.before, self.timeout, self.ask)
 
 
 class Wishes(_Strict):

@@ -21,9 +21,11 @@ from chalice.local import LocalChalice
 from rich.console import Console
 
 from chalicelib import api
+from chalicelib.adapters.questions import HttpQuestions
 from chalicelib.adapters.s3_presign import S3Uploads
 from chalicelib.domain.rollout import Plan
 from chalicelib.local.answering import ANNOUNCE, RE_SYNC, Receiver, answer
+from chalicelib.local.asking import BackgroundQuestions
 from chalicelib.local.audit_file import AuditFile
 from chalicelib.local.bus import Buses, LocalBus, WebhookBus
 from chalicelib.local.connection_file import make_connection
@@ -146,6 +148,7 @@ class Platform:
             uploads=S3Uploads(connected.drop, connected.signer(options.s3_url)),
             clock=_now,
             bounds=options.bounds,
+            questions=self._start_asking(),
             limits=replace(options.limits, no_containers=self._offer.refusal),
             policy=options.policy,
             defaults=default_plan(options),
@@ -160,6 +163,11 @@ class Platform:
         # Webhooks first: a repeat hands out nothing twice, but it would be a second line in the file.
         handed_out = WebhookBus(self._registry, _now, on_new=self._sender.look)
         return Buses((handed_out, LocalBus(self._home.events, self._show)))
+
+    def _start_asking(self) -> BackgroundQuestions:
+        questions = BackgroundQuestions(HttpQuestions(self._options.bounds.questions))
+        self._parts.callback(questions.close)
+        return questions
 
     def _certificate(self) -> tuple[Path, Path]:
         """Return the server's certificate and key: those given, else of our own CA."""

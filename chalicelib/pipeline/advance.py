@@ -13,9 +13,11 @@ from chalicelib.domain.decide import decide
 from chalicelib.domain.decide_traffic import verdict_on
 from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.errors import NotFound, Rejected
+from chalicelib.domain.question import Question
 from chalicelib.domain.rollout import (
     WITH_TRAFFIC,
     Action,
+    Approve,
     Await,
     Examine,
     Fail,
@@ -46,7 +48,7 @@ def advance(name: str, ports: Ports) -> Action | None:
     if not endpoint or not rollout:
         open_queued(name, ports)
         return None
-    seen = observe(endpoint.value, rollout.value, ports)
+    seen = _asked(rollout.value, observe(endpoint.value, rollout.value, ports), ports)
     action = decide(rollout.value, seen, ports.clock())
     _act(action, _Gathered(endpoint, rollout, seen), ports)
     if isinstance(action, Promote | RollBack | Fail):
@@ -65,6 +67,16 @@ def observe(endpoint: Endpoint, rollout: Rollout, ports: Ports) -> Observation:
         canary_traffic=ports.metrics.traffic(rollout.canary.id, since) if since else Traffic(),
         stable_traffic=_of_stable(rollout, ports),
     )
+
+
+def _asked(rollout: Rollout, seen: Observation, ports: Ports) -> Observation:
+    """Return what was seen with the answer of whom the gate names, where the rollout waits at such a one."""
+    ask = next((gate.ask for gate in rollout.plan.gates if gate.before == rollout.gate), "")
+    if not ask:
+        return seen
+    why = verdict_on(rollout, seen).reason if rollout.phase in WITH_TRAFFIC else "ready and warmed up"
+    question = Question(rollout.endpoint, str(rollout.ref), rollout.id, rollout.gate, why)
+    return replace(seen, agreed=ports.questions.may_go_on(ask, question))
 
 
 def _of_stable(rollout: Rollout, ports: Ports) -> Traffic:
@@ -122,7 +134,7 @@ def _change(action: Change, at: _Gathered, ports: Ports, also: Sequence[Write] =
     """Write both records, and tell the transition, all or nothing; raises Conflict."""
     now = ports.clock()
     kind, served, rolled = carry_out(action, at.endpoint.value, at.rollout.value, at.seen, now)
-    gate = {"gate": action.weight} if isinstance(action, Await) else {}
+    gate = {"gate": action.weight} if isinstance(action, Await | Approve) else {}
     data = {"split": dict(served.split.weights), **gate, **at.judgement}
     told = of_rollout(kind, rolled, rolled.reason, at=now, **data)
     writes = [replace(at.endpoint, value=served).write, replace(at.rollout, value=rolled).write, *also]

@@ -16,6 +16,7 @@ from chalicelib.domain.invocation import Call, Reply
 from chalicelib.domain.limits import Limits
 from chalicelib.domain.objects import StoredObject
 from chalicelib.domain.policy import NO_POLICY, Policy
+from chalicelib.domain.question import Question
 from chalicelib.domain.record import Doc as Doc  # adapters make them, verbs read them  # noqa: PLC0414
 from chalicelib.domain.record import Write as Write  # noqa: PLC0414
 from chalicelib.domain.rollout import Plan
@@ -181,6 +182,25 @@ class Audit(Protocol):
         ...
 
 
+class Questions(Protocol):
+    """Whom the operator named for gates to ask."""
+
+    def may_go_on(self, name: str, question: Question) -> bool:
+        """Return whether they say yes; called again and again until they do. No answer is no yes, nor is any failure.
+
+        It may be the answer to an earlier call, where waiting for one would hold up others.
+        """
+        ...
+
+
+class Nobody:
+    """Is asked where no one was named: a person has to approve."""
+
+    def may_go_on(self, name: str, question: Question) -> bool:
+        del name, question
+        return False
+
+
 class Clock(Protocol):
     def __call__(self) -> datetime:
         """Return the time now, aware, in UTC."""
@@ -208,6 +228,7 @@ class Ports:
     bounds: Bounds
     defaults: Plan = field(default_factory=Plan)  # of a rollout whose drop doesn't say otherwise
     instance_type: str = ""  # of a deployment whose drop names none, on a fleet that has such
+    questions: Questions = field(default_factory=Nobody)
     catalog: Catalog | None = None  # None where there is no such place
     audit: Audit = _unkept
     uploads: Uploads | None = None  # None where nobody asks for any

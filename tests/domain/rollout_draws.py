@@ -41,6 +41,7 @@ ways = st.sampled_from([
     {"bake": timedelta(minutes=5)},
     {"strategy": Strategy.BLUE_GREEN, "steps": (100,), "bake": timedelta(minutes=5)},
     {"gates": (Gate(100, timedelta(minutes=5)),)},
+    {"gates": (Gate(100, ask="board"),)},
     {"windows": ("daily 12:10-12:40 UTC",)},
 ])  # fmt: skip
 plans = st.builds(
@@ -89,5 +90,5 @@ def rollouts(draw):
 splits = st.builds(Split.between, st.just("v1-a"), st.just("v2-b"), st.integers(0, 100), st.just("r-1")) | st.just(
     Split()
 )
-observations = st.builds(Observation, runnings, st.none() | runnings, splits, traffics, traffics)
+observations = st.builds(Observation, runnings, st.none() | runnings, splits, traffics, traffics, st.booleans())
 times = seconds.map(lambda after: BEGIN + after)

@@ -9,6 +9,7 @@ from chalicelib.domain.decide import decide
 from chalicelib.domain.deployment import Deployment, FleetState, Resources, Running
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import (
+    Approve,
     Await,
     Bake,
     Extend,
@@ -134,6 +135,7 @@ AT_5 = Rollout(
     "r-1", "digits", CANARY.ref, CANARY, "v1-a", GATED, NOW - MINUTE, Phase.STEPPING, step=0, step_since=NOW - MINUTE
 )
 WAITING = replace(AT_5, gate=100, gate_since=NOW - 59 * MINUTE)
+ASKED = replace(AT_5, plan=Plan(steps=(5, 100), gates=(Gate(100, ask="board"),)))
 GATED_START = replace(AT_5, phase=Phase.STARTING, step=-1, step_since=None)
 PASSED = replace(GOOD, split=split(5))
 FAILED = replace(BAD, split=split(5))
@@ -158,6 +160,13 @@ TEN = datetime(2026, 1, 5, 22, tzinfo=UTC)
             replace(WAITING, gate_since=NOW - 60 * MINUTE),
             PASSED,
             RollBack("nobody approved 100 % within 1:00:00", Phase.ABORTED),
+        ),
+        (replace(ASKED, gate=100), replace(PASSED, agreed=True), Approve(100, "board agreed to 100 %")),
+        (replace(ASKED, gate=100), replace(SILENT, agreed=True), Approve(100, "board agreed to 100 %")),
+        (
+            replace(ASKED, gate=100),
+            replace(FAILED, agreed=True),
+            RollBack("canary 12 errors in 40 requests, stable 0 in 200"),
         ),
         (replace(WAITING, wish="promote"), PASSED, Promote("promoted by a person at 5 %")),
         (replace(AT_5, approved=(5, 100)), PASSED, Promote(ENOUGH)),

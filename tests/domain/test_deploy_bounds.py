@@ -124,6 +124,10 @@ def test_it_scales_where_there_is_room_between_the_least_and_the_most(mapping, m
             {"strategy": "all_at_once"},
             "strategy all_at_once is not among those that the operator allows (canary, linear, blue_green)",
         ),
+        (
+            {"gates": [{"before": 100, "ask": "board"}]},
+            "gates: the operator configured nobody to be asked as board (configured: nobody)",
+        ),
         ({"bake": 4}, "bake is 0:00:04, the operator allows no less than 0:00:05"),
         ({"bake": "25h"}, "bake is 1 day, 1:00:00, the operator allows at most 1 day, 0:00:00"),
         ({"keep_warm": "25h"}, "keep_warm is 1 day, 1:00:00, the operator allows at most 1 day, 0:00:00"),
@@ -178,7 +182,9 @@ def test_by_default_no_instance_type_is_allowed():
 
 
 MINUTE = timedelta(minutes=1)
-EVERY_WAY = Bounds(strategies=("canary", "linear", "blue_green", "all_at_once"))
+EVERY_WAY = Bounds(
+    strategies=("canary", "linear", "blue_green", "all_at_once"), questions={"board": "https://board.example/may-i"}
+)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +198,7 @@ EVERY_WAY = Bounds(strategies=("canary", "linear", "blue_green", "all_at_once"))
         ({"strategy": "all_at_once"}, Plan(strategy=Strategy.ALL_AT_ONCE, steps=(100,))),
         ({"bake": "1m"}, Plan(bake=MINUTE)),
         ({"gates": [100, 25]}, Plan(gates=(Gate(25), Gate(100)))),
+        ({"gates": [{"before": 100, "ask": "board"}]}, Plan(gates=(Gate(100, ask="board"),))),
         ({"gates": [{"before": 100, "timeout": "1m"}]}, Plan(gates=(Gate(100, MINUTE),))),
         ({"windows": ["daily 00:00-24:00 UTC"]}, Plan(windows=("daily 00:00-24:00 UTC",))),
         ({"on_newer": "queue"}, Plan(on_newer=OnNewer.QUEUE)),

@@ -1,11 +1,14 @@
 """Strategies, gates, the bake and the queue, wake-up by wake-up."""
 
+from dataclasses import dataclass, field
+
 import pytest
 
 from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.deployment import FleetState, Running
 from chalicelib.domain.errors import Rejected
-from chalicelib.domain.rollout import Await, Bake, Hold, Phase, Promote, RollBack, Shift
+from chalicelib.domain.question import Question
+from chalicelib.domain.rollout import Approve, Await, Bake, Hold, Phase, Promote, RollBack, Shift
 from chalicelib.pipeline import manage, views
 from chalicelib.pipeline.restore import begin_windows_anew
 from tests.fakes_pipeline import traffic
@@ -167,6 +170,49 @@ def test_a_canary_that_fails_at_a_gate_goes_back(ports):
     assert isinstance(go(ports), RollBack)
     with pytest.raises(Rejected, match="no open rollout"):
         manage.approve("digits", ports)
+
+
+@dataclass
+class Board:
+    """Says no until told otherwise."""
+
+    agrees: bool = False
+    asked: list[tuple[str, Question]] = field(default_factory=list)
+
+    def may_go_on(self, name: str, question: Question) -> bool:
+        self.asked.append((name, question))
+        return self.agrees
+
+
+def test_a_gate_asks_whom_the_operator_named_until_they_agree():
+    board = Board()
+    ports = world(bounds=Bounds(questions={"board": "https://board.example"}), questions=board)
+    stable = live(ports)
+    drop(ports, V2, deploy="steps: [20, 100]\ngates: [{before: 100, ask: board}]")
+    go(ports, 2)
+    canary = deployment(ports, V2)
+    count(ports, canary, stable)
+    ports.clock.tick(seconds=61)
+    assert isinstance(go(ports), Await)
+    assert board.asked == []
+    assert isinstance(go(ports, 3), Hold)
+    board.agrees = True
+    assert isinstance(go(ports), Approve)
+    assert isinstance(go(ports), Promote)
+    name, question = board.asked[-1]
+    assert (name, question.version, question.before, len(board.asked)) == ("board", "digits/v2", 100, 4)
+    assert question.reason.startswith("canary 0 errors in 400 requests")
+    told = [t for t in ports.registry.timeline(subject="digits") if t.kind == "rollout.approved"]
+    assert [(t.message, t.data["gate"]) for t in told] == [("board agreed to 100 %", 100)]
+
+
+def test_a_person_opens_a_gate_that_asks_somebody_else():
+    ports = world(bounds=Bounds(questions={"board": "https://board.example"}))
+    live(ports)
+    drop(ports, V2, deploy="gates: [{before: 5, ask: board}]")
+    go(ports, 3)
+    manage.approve("digits", ports)
+    assert isinstance(go(ports), Shift)
 
 
 def test_approving_where_nothing_waits_is_refused(ports):
