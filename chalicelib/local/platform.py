@@ -159,7 +159,7 @@ class Platform:
     def _bus(self) -> Bus:
         """Return what keeps and shows every transition, and what hands it out to webhooks."""
         self._sender = Sender(self._registry, _now, on_told=lambda: self._wake(ANNOUNCE))
-        webhook_api.bind(self._registry, _now, on_new=self._sender.look)
+        webhook_api.bind(self._registry, _now, on_change=self._sender.look)
         # Webhooks first: a repeat hands out nothing twice, but it would be a second line in the file.
         handed_out = WebhookBus(self._registry, _now, on_new=self._sender.look)
         return Buses((handed_out, LocalBus(self._home.events, self._show)))

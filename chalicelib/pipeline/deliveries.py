@@ -47,7 +47,7 @@ def of_webhook(registry: Registry, webhook: str) -> list[Stored[Delivery]]:
 
 def keep_answer(
     delivery: Stored[Delivery], webhook: Webhook, answer: Answer, registry: Registry, *, now: datetime, chance: float
-) -> Delivery | None:
+) -> Stored[Delivery] | None:
     """Keep what came of an attempt, and tell when it was given up; None when others changed it meanwhile."""
     after = answered(delivery.value, answer, patience=webhook.patience, now=now, chance=chance)
     told = [_parked(after, now)] if after.state is State.PARKED and after.kind != PARKED else []
@@ -55,7 +55,8 @@ def keep_answer(
         registry.commit(moved(delivery, after), told)
     except Conflict:
         return None  # removed, or asked for again: the receiver tells the repeat by its id
-    return after
+    is_same = _id(after) == delivery.id
+    return Stored(_id(after), after, delivery.revision + 1 if is_same else 1)
 
 
 def moved(before: Stored[Delivery], after: Delivery) -> list[Write]:

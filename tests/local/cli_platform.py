@@ -59,7 +59,7 @@ class SmallPlatform:
 
 def app_with_webhooks(ports: Ports) -> LocalChalice:
     """Return an app with the routes that only one machine has; nobody sends what they keep."""
-    webhook_api.bind(ports.registry, ports.clock, on_new=lambda: None)
+    webhook_api.bind(ports.registry, ports.clock, on_change=lambda: None)
     made = LocalChalice("control-api")
     made.register_blueprint(webhook_api.routes)
     return made

@@ -185,6 +185,16 @@ def test_events_of_one_subject_arrive_in_order_whatever_the_receiver_does(world)
     assert list(dict.fromkeys(receiver.ids)) == events
 
 
+def test_a_long_queue_for_a_receiver_that_is_down_is_not_read_at_each_attempt(world, monkeypatch):
+    receiver, _ = world.receiver(status=500)
+    reads = []
+    plain = world.registry.list
+    monkeypatch.setattr(world.registry, "list", lambda kind, prefix="": reads.append(kind) or plain(kind, prefix))
+    world.happen(*(f"m/{n}" for n in range(100)))
+    until(lambda: len(receiver.received) >= 150, 30, "many attempts")
+    assert reads.count("delivery") < 10
+
+
 # --- TLS ---------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def certificate_of(tmp_path, monkeypatch):

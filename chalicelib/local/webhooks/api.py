@@ -21,14 +21,14 @@ class _Bound:
 
     registry: Registry
     clock: Clock
-    on_new: Callable[[], None]
+    on_change: Callable[[], None]
 
 
-def bind(registry: Registry, clock: Clock, on_new: Callable[[], None]) -> None:
-    """Say where webhooks are kept; `on_new` is called when something is to be sent again."""
+def bind(registry: Registry, clock: Clock, on_change: Callable[[], None]) -> None:
+    """Say where webhooks are kept; `on_change` is called when one, or what waits for it, has changed."""
     _Bound.registry = registry
     _Bound.clock = staticmethod(clock)
-    _Bound.on_new = staticmethod(on_new)
+    _Bound.on_change = staticmethod(on_change)
 
 
 # --- input -------------------------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def list_webhooks(query: Page) -> Json:
     status=201,
 )
 def add_webhook(body: AddWebhook) -> Json:
-    return webhooks.add(
+    made = webhooks.add(
         _Bound.registry,
         _Bound.clock,
         url=body.url,
@@ -87,6 +87,8 @@ def add_webhook(body: AddWebhook) -> Json:
         private=body.private,
         patience=timedelta(seconds=body.patience_s),
     )
+    _Bound.on_change()
+    return made
 
 
 @routes.add("GET", "/v1/webhooks/{webhook_id}", "Show a webhook.", scope="admin", answer="Webhook")
@@ -102,7 +104,9 @@ def show_webhook(webhook_id: str) -> Json:
     answer="Webhook",
 )
 def remove_webhook(webhook_id: str) -> Json:
-    return webhooks.remove(_Bound.registry, webhook_id)
+    gone = webhooks.remove(_Bound.registry, webhook_id)
+    _Bound.on_change()
+    return gone
 
 
 @routes.add(
@@ -127,7 +131,9 @@ def list_deliveries(webhook_id: str, query: DeliveryPage) -> Json:
 )
 def rotate_webhook(webhook_id: str, body: Rotate) -> Json:
     keep = timedelta(seconds=body.keep_s)
-    return webhooks.rotate(_Bound.registry, _Bound.clock, webhook_id, keep=keep, secret=body.secret)
+    made = webhooks.rotate(_Bound.registry, _Bound.clock, webhook_id, keep=keep, secret=body.secret)
+    _Bound.on_change()
+    return made
 
 
 @routes.add(
@@ -141,7 +147,7 @@ def rotate_webhook(webhook_id: str, body: Rotate) -> Json:
 )
 def redeliver(webhook_id: str, body: Redeliver) -> Json:
     again = webhooks.redeliver(_Bound.registry, _Bound.clock, webhook_id, body.events)
-    _Bound.on_new()
+    _Bound.on_change()
     return {"deliveries": again}
 
 
