@@ -16,10 +16,10 @@ from chalicelib.pipeline.announce import announce
 from chalicelib.pipeline.deliveries import forget_old, keep_answer, waiting
 from chalicelib.pipeline.records import Records
 from chalicelib.pipeline.transitions import transition
+from tests.crash_world import Crash, Fuse, Fused
 from tests.event_check import check_document, check_event
 from tests.fakes_pipeline import FakeBus, FakeClock, fake_ports
 from tests.fakes_registry import FakeRegistry
-from tests.pipeline.test_crashes import Crash, Fuse, Fused
 
 URL = "https://ci.example.com/hook"
 OK, DOWN, GONE = Answer(200, "answered 200"), Answer(0, "no answer within 10 s"), Answer(410, "answered 410")
