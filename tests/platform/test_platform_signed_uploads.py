@@ -7,11 +7,15 @@ import subprocess
 
 import pytest
 
+from chalicelib.local.stores.child import free_port
 from tests.fakes_artifacts import small_mar
-from tests.platform_world import MODELDROP, ROOT, environment, platform
+from tests.platform_world import MODELDROP, ROOT, Load, environment, platform, until
 
 pytestmark = pytest.mark.alone
 
+SICK = small_mar(
+    "def handle(data, context):\n    if data is None: return None\n    raise ValueError('no such class')\n"
+)
 PACE = ("--step-time", "1", "--min-requests", "20", "--quiet-period", "60", "--steps", "50,100")
 SHELL = next(block for block in re.findall(r"```sh\n(.*?)```", (ROOT / "docs/uploads.md").read_text(), re.DOTALL)
              if "openssl" in block)  # fmt: skip
@@ -25,12 +29,16 @@ def running(tmp_path_factory):
 
 @pytest.fixture
 def job(running, tmp_path):
-    """Return the environment of a job elsewhere: it has a folder, the platform's address, CA and a key."""
     (tmp_path / "model.mar").write_bytes(small_mar())
-    ca = tmp_path / "ca.pem"
+    return job_of(running, tmp_path)
+
+
+def job_of(running, folder):
+    """Return the environment of a job elsewhere: it has a folder, the platform's address, CA and a key."""
+    ca = folder / "ca.pem"
     shutil.copy(running.connection["ca"], ca)
     told = {"MODELDROP_URL": running.url, "MODELDROP_KEY": running.key("deploy")["key"], "MODELDROP_CA": str(ca)}
-    return environment(HOME=str(tmp_path), XDG_DATA_HOME=str(tmp_path / "none"), VERSION="8", **told)
+    return environment(HOME=str(folder), XDG_DATA_HOME=str(folder / "none"), VERSION="8", **told)
 
 
 def run(command, job, tmp_path):
@@ -64,3 +72,23 @@ def test_the_pages_own_shell_uploads_a_version(running, job, tmp_path):
     done = run(["bash", "-euo", "pipefail", "-c", SHELL], job, tmp_path)
     assert done.returncode == 0, done.stderr
     running.await_phase("digits", "8", "stepping")
+
+
+def test_a_push_waits_through_a_crash_of_the_platform_and_its_next_start(tmp_path_factory, tmp_path):
+    with platform(tmp_path_factory.mktemp("crash") / "home", *PACE, "--port", str(free_port())) as crashing:
+        (tmp_path / "model.mar").write_bytes(small_mar())
+        run([MODELDROP, "push", "model.mar", "digits/1", "--api"], job_of(crashing, tmp_path), tmp_path)
+        crashing.await_phase("digits", "1", "promoted")
+        (tmp_path / "model.mar").write_bytes(SICK)
+        command = [MODELDROP, "push", "model.mar", "digits/2", "--api", "--wait", "--timeout", "150"]
+        env = job_of(crashing, tmp_path) | {"GITHUB_ACTIONS": "true"}
+        pushing = subprocess.Popen(command, env=env, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        until(lambda: crashing.phase("digits", "2") == "stepping", 60, "the canary has traffic")
+        crashing.kill()
+        crashing.start()
+        with Load(crashing, "digits", per_second=20):
+            _, said = pushing.communicate(timeout=160)
+    assert pushing.returncode == 1, said
+    assert "trying again" in said
+    assert re.search(r"digits: rolled_back \(.*\d+ errors in \d+", said), said
+    assert "::error title=digits/2 is not live::digits: rolled_back" in said

@@ -10,7 +10,8 @@ from chalicelib.local.cli.exits import Ended, Status
 from chalicelib.local.cli.settings import Connection, Settings
 
 Json = Any
-_GATEWAY_ERRORS = (502, 503, 504)
+_NOT_NOW = (429, 502, 503, 504)
+_NOT_FOUND = 404
 
 
 class Platform:
@@ -39,15 +40,19 @@ class Platform:
     def get(self, path: str, **params: str) -> Json:
         return self.ask("GET", path, params=params)
 
+    def find(self, path: str) -> Json:
+        """Return the JSON of what is there, None where nothing is; raises Ended."""
+        answer = self.send("GET", path)
+        if answer.status_code == _NOT_FOUND:
+            return None
+        return _read(answer)
+
     def post(self, path: str, body: Json = None) -> Json:
         return self.ask("POST", path, json=body)
 
     def ask(self, method: str, path: str, **more: Any) -> Json:
         """Return the JSON of a good answer; raises Ended."""
-        answer = self.send(method, path, **more)
-        if answer.is_success:
-            return _json(answer)
-        raise Ended(_status(answer), _message(answer))
+        return _read(self.send(method, path, **more))
 
     def all(self, path: str, of: str, **params: str) -> Iterator[Json]:
         """Yield every entry of a list, page by page."""
@@ -75,6 +80,12 @@ def _trust(connection: Connection) -> ssl.SSLContext:
         raise Ended(Status.USAGE, f"--ca {connection.ca} can't be read as a PEM file: {error}") from error
 
 
+def _read(answer: httpx.Response) -> Json:
+    if answer.is_success:
+        return _json(answer)
+    raise Ended(_status(answer), _message(answer))
+
+
 def _json(answer: httpx.Response) -> Json:
     try:
         return answer.json()
@@ -83,7 +94,7 @@ def _json(answer: httpx.Response) -> Json:
 
 
 def _status(answer: httpx.Response) -> Status:
-    return Status.UNREACHABLE if answer.status_code in _GATEWAY_ERRORS else Status.NO
+    return Status.UNREACHABLE if answer.status_code in _NOT_NOW else Status.NO
 
 
 def _message(answer: httpx.Response) -> str:

@@ -14,7 +14,9 @@ from chalicelib.local.cli.output import Json
 if TYPE_CHECKING:
     from chalicelib.local.cli.connection import Platform
 
-_POLL = 0.5  # seconds between two looks
+_POLL = 0.5  # seconds between two looks at what just changed
+_SLOWEST = 5.0  # between two at what hasn't for a while
+_SLOWER = 1.2  # times, after each look that saw nothing new
 
 
 @dataclass(frozen=True)
@@ -29,28 +31,35 @@ class Sight:
 def follow(
     ref: VersionRef, platform: "Platform", *, before: Json, timeout: float, tell: Callable[[str], None]
 ) -> Sight:
-    """Tell what becomes of a version until that is final; `before` is how it was shown before this upload."""
+    """Tell what becomes of a version until that is final; `before` is how it was shown before this upload.
+
+    A platform that can't be reached for a while is waited for: it goes on without us, and may be starting anew.
+    """
     deadline = time.monotonic() + timeout
-    told = ""
-    while (sight := look(ref, platform, before)).status is None:
+    told, pause = "", _POLL
+    while (sight := _patiently(ref, platform, before)).status in {None, Status.UNREACHABLE}:
         if sight.what != told:
-            told = sight.what
+            told, pause = sight.what, _POLL
             tell("; ".join(filter(None, (told, sight.ahead))))
         if time.monotonic() > deadline:
-            raise Ended(Status.NOT_YET, f"{ref} is not live after {timeout:.0f} s: {told}")
-        time.sleep(_POLL)
+            raise Ended(sight.status or Status.NOT_YET, f"{ref} is not live after {timeout:.0f} s: {told}")
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+        pause = min(pause * _SLOWER, _SLOWEST)
     return sight
+
+
+def _patiently(ref: VersionRef, platform: "Platform", before: Json) -> Sight:
+    try:
+        return look(ref, platform, before)
+    except Ended as ended:
+        if ended.status is not Status.UNREACHABLE:
+            raise
+        return Sight(f"{ended}; trying again", Status.UNREACHABLE)
 
 
 def shown(ref: VersionRef, platform: "Platform") -> Json:
     """Return how the platform shows a version, None where it hasn't seen it."""
-    of_model = platform.all("/v1/drops", "drops")
-    path = f"/v1/models/{ref.model_id}/versions/{ref.version_id}"
-    if any(m["model_id"] == ref.model_id for m in platform.all("/v1/models", "models")):
-        versions = platform.all(f"/v1/models/{ref.model_id}/versions", "versions")
-        if any(v["version_id"] == ref.version_id for v in versions):
-            return platform.get(path)
-    return next((d for d in of_model if d["key_prefix"] == ref.prefix), None)
+    return platform.find(f"/v1/models/{ref.model_id}/versions/{ref.version_id}")
 
 
 def look(ref: VersionRef, platform: "Platform", before: Json) -> Sight:
@@ -65,10 +74,11 @@ def look(ref: VersionRef, platform: "Platform", before: Json) -> Sight:
             return Sight(f"incomplete: {', '.join(version['missing'])}")
         case "unservable":
             return Sight(version["unservable"], Status.NO)
-    return _rollout(ref, platform)
+    return _rollouts(ref, platform)
 
 
-def _rollout(ref: VersionRef, platform: "Platform") -> Sight:
+def _rollouts(ref: VersionRef, platform: "Platform") -> Sight:
+    """Return what the version's newest rollout of each endpoint is doing: all of them have to end well."""
     wanted = (ref.model_id, ref.version_id)
     rollouts = [r for r in platform.all("/v1/rollouts", "rollouts") if (r["model_id"], r["version_id"]) == wanted]
     if not rollouts:

@@ -23,6 +23,7 @@ from chalicelib.local.cli import (
     watching,
     webhooks,
 )
+from chalicelib.local.cli.annotating import annotate
 from chalicelib.local.cli.exits import Ended, Status
 from chalicelib.local.cli.settings import Settings
 from chalicelib.local.home import Home
@@ -44,6 +45,7 @@ class Program(TyperGroup):
 
 def _end(status: Status, why: Exception) -> None:
     print(f"modeldrop: {why}", file=sys.stderr)
+    annotate("modeldrop", str(why), failed=True)
     raise typer.Exit(status)
 
 

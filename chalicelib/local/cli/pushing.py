@@ -12,6 +12,7 @@ import typer
 from chalicelib.domain.findings import Verdict
 from chalicelib.domain.objects import StoredObject, Upload
 from chalicelib.domain.refs import MANIFEST, VersionRef
+from chalicelib.local.cli.annotating import annotate
 from chalicelib.local.cli.exits import Ended, Status
 from chalicelib.local.cli.output import Json, print_json
 from chalicelib.local.cli.settings import AsJson, Settings
@@ -169,8 +170,10 @@ def _follow(ref: VersionRef, settings: Settings, before: Json, timeout: float) -
 
     with Platform.of(settings) as platform:
         sight = follow(ref, platform, before=before, timeout=timeout, tell=_tell)
+    status = sight.status or Status.OK
     _tell(sight.what)
-    return sight.status or Status.OK, sight.what
+    annotate(f"{ref} is {'live' if status is Status.OK else 'not live'}", sight.what, failed=status is not Status.OK)
+    return status, sight.what
 
 
 def _tell(what: str) -> None:
