@@ -73,6 +73,7 @@ class Running(Answer):
     """One deployment as the fleet sees it; `digest` is what its replicas answer.
 
     Of a custom container it is that of the files which were mounted. `image` is the id of a container's image.
+    `start_s` is how long it took to start, 0 where that isn't known.
     """
 
     model_id: str
@@ -86,6 +87,7 @@ class Running(Answer):
     most: int
     by_fleet: bool
     image: str
+    start_s: float
 
 
 class RolloutSummary(Answer):

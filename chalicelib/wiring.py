@@ -54,6 +54,7 @@ _PROMPT: Any = {"connect_timeout": 1, "read_timeout": 2, "retries": {"mode": "st
 EXPANDED = 48 * 2**30
 # SageMaker mounts a version's files itself, and another's image can't say which ones it got.
 NO_CONTAINERS = "on AWS the serving image runs every version, and no other image is run"
+NO_CO_RESIDENT = "SageMaker gives each deployment instances of its own, so no two share a GPU; say surge or recreate"
 PLAN = Plan(step_time=timedelta(minutes=5), start_timeout=timedelta(minutes=30), keep_warm=timedelta(hours=1))
 
 
@@ -141,6 +142,7 @@ def wire(told: Settings) -> Ports:
         defaults=PLAN,
         instance_type=told.instance_type,
         catalog=cast("Any", Late(lambda: _catalog(told))),
+        no_co_resident=NO_CO_RESIDENT,
         limits=operator.limits,
         policy=operator.policy,
         quiet=told.quiet,

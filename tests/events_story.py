@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
 from chalicelib.domain.deliveries import Answer
+from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.deployment import FleetState, Running
 from chalicelib.domain.invocation import Reply
 from chalicelib.domain.refs import VersionRef
@@ -34,7 +35,9 @@ class Story:
 
     def __init__(self):
         clock = FakeClock()
-        self.ports = fake_ports(drop=FakeBucket(clock=clock), store=FakeBucket(clock=clock), clock=clock)
+        bounds = Bounds(placements=("surge", "recreate"))
+        stores = {"drop": FakeBucket(clock=clock), "store": FakeBucket(clock=clock)}
+        self.ports = fake_ports(**stores, clock=clock, bounds=bounds)
 
     def told(self):
         """Return the first transition of each kind."""
@@ -50,6 +53,7 @@ class Story:
         self._quiet_and_superseded_version("v6", "v7")
         self._examined_version("v9")
         self._gated_and_queued_version("v11", "v12")
+        self._recreated_version("v13")
         self._revived()
         self._swept()
         self._given_up()
@@ -145,6 +149,14 @@ class Story:
         for _ in (gated, newer):
             manage.abort(DIGITS, self.ports)
             self._go(2)
+
+    def _recreated_version(self, name):
+        """Let a version take stable's place, and fail to start there."""
+        self.ports.drop.put(f"digits/{name}/deploy.yaml", b"placement: recreate")
+        self.ports.fleet.becomes[name] = Running(FleetState.FAILED, reason="ValueError: weights don't fit")
+        self._put(name)
+        self._look(name)
+        self._go(8)
 
     def _revived(self):
         promoted = Records(self.ports.registry).endpoint(DIGITS).value.promoted

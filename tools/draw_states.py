@@ -17,14 +17,18 @@ when each action is taken.
 _WORDS = {
     "Start": "start the canary, or give it room",
     "Restart": "start a failed canary anew",
+    "Stop": "stop what makes room",
+    "StartStable": "start stable again",
     "Examine": "ask it its golden.jsonl",
     "Hold": "hold",
     "Extend": "extend",
     "Await": "wait at a gate",
     "Approve": "open the gate: who was asked agreed",
     "Shift": "next step",
+    "Recreate": "stable makes room",
     "Bake": "all traffic",
     "Promote": "promote",
+    "Return": "the canary makes room",
     "RollBack": "go back",
     "Fail": "fail",
 }

@@ -5,6 +5,7 @@ It serves through `Updating`, `SystemUpdating` and `RollingBack`, which an endpo
 instance count changes or AWS maintains it (AWS's API reference, EndpointSummary).
 """
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from chalicelib.domain.deployment import FleetState, Running
@@ -12,6 +13,7 @@ from chalicelib.domain.deployment import FleetState, Running
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
 
+_LONGEST_START = timedelta(hours=1)  # the platform gives up before: what is longer was a later change
 SERVING = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack"})
 # What SageMaker won't delete or resize now.
 IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
@@ -46,7 +48,13 @@ def log_group(name: str) -> str:
 
 def _serving(endpoint: "DescribeEndpointOutputTypeDef", most: int) -> Running:
     ready, _ = instances(endpoint)
-    return Running(FleetState.READY if ready else FleetState.STARTING, ready=ready, most=most)
+    return Running(FleetState.READY if ready else FleetState.STARTING, ready=ready, most=most, start_s=_took(endpoint))
+
+
+def _took(endpoint: "DescribeEndpointOutputTypeDef") -> float:
+    """Return how long its creation took; 0 where it was changed since, for SageMaker keeps the latest change only."""
+    took = endpoint["LastModifiedTime"] - endpoint["CreationTime"]
+    return took.total_seconds() if took < _LONGEST_START else 0.0
 
 
 def _lacks_room(endpoint: "DescribeEndpointOutputTypeDef") -> bool:

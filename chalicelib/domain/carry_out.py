@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from chalicelib.domain.deployment import Endpoint
-from chalicelib.domain.moves import approved, baking, ended, promoted, shifted
+from chalicelib.domain.moves import approved, baking, ended, promoted, recreating, returning, shifted
 from chalicelib.domain.rollout import (
     Approve,
     Await,
@@ -14,13 +14,15 @@ from chalicelib.domain.rollout import (
     Observation,
     Phase,
     Promote,
+    Recreate,
+    Return,
     RollBack,
     Rollout,
     Shift,
 )
 from chalicelib.domain.states import check
 
-Change = Extend | Shift | Await | Approve | Bake | Promote | RollBack | Fail
+Change = Extend | Shift | Await | Approve | Recreate | Bake | Promote | Return | RollBack | Fail
 
 
 def carry_out(
@@ -36,21 +38,31 @@ def _moved(
     action: Change, endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
 ) -> tuple[str, Endpoint, Rollout]:
     match action:
-        case Extend() | Await() | Approve():
+        case Extend() | Await() | Approve() | Return():
             kind, after = _stayed(action, rollout, now)
             return kind, endpoint, after
+        case RollBack(reason) | Fail(reason):
+            phase = action.phase if isinstance(action, RollBack) else Phase.FAILED
+            return f"rollout.{phase}", *ended(endpoint, rollout, phase, reason, now)
+        case _:
+            return _onward(action, endpoint, rollout, seen, now)
+
+
+def _onward(
+    action: Shift | Recreate | Bake | Promote, endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
+) -> tuple[str, Endpoint, Rollout]:
+    match action:
         case Shift(step, reason):
             return "rollout.shifted", *shifted(endpoint, rollout, step, reason, now)
+        case Recreate(reason):
+            return "rollout.recreating", *recreating(endpoint, rollout, reason, now, seen.stable_traffic)
         case Bake(reason):
             return "rollout.baking", *baking(endpoint, rollout, reason, now, seen.stable_traffic)
         case Promote(reason):
             return "rollout.promoted", *promoted(endpoint, rollout, reason, now)
-        case RollBack(reason) | Fail(reason):
-            phase = action.phase if isinstance(action, RollBack) else Phase.FAILED
-            return f"rollout.{phase}", *ended(endpoint, rollout, phase, reason, now)
 
 
-def _stayed(action: Extend | Await | Approve, rollout: Rollout, now: datetime) -> tuple[str, Rollout]:
+def _stayed(action: Extend | Await | Approve | Return, rollout: Rollout, now: datetime) -> tuple[str, Rollout]:
     """Return what a rollout becomes that moves no traffic."""
     match action:
         case Extend(reason):
@@ -59,3 +71,5 @@ def _stayed(action: Extend | Await | Approve, rollout: Rollout, now: datetime) -
             return "rollout.gate_waiting", replace(rollout, gate=weight, gate_since=now, reason=reason)
         case Approve(_, reason):
             return "rollout.approved", approved(rollout, reason)
+        case Return(reason, then):
+            return "rollout.returning", returning(rollout, then, reason)

@@ -8,8 +8,8 @@ _HOUR = timedelta(hours=1)
 
 
 def side_by_side(rollout: Rollout) -> timedelta:
-    """Return the least time that the canary and what it replaces both run; nothing for an endpoint's first version."""
-    if not rollout.stable:
+    """Return the least time that the canary and what it replaces both run; nothing for a first version."""
+    if not rollout.stable or rollout.recreates:
         return timedelta(0)
     judged = len([step for step in rollout.plan.steps if step < 100])  # noqa: PLR2004 - percent
     return judged * rollout.plan.step_time + rollout.plan.bake + rollout.plan.keep_warm
@@ -24,7 +24,7 @@ def in_words(rollout: Rollout) -> str:
     """Return what is started and for how long, for the people who pay for it."""
     resources = rollout.canary.resources
     starts = f"starts {resources.replicas} x {resources.instance_type or 'replica'}"
-    if not rollout.stable:
+    if not rollout.stable or rollout.recreates:
         return f"{starts}, which run until they are replaced"
     hours = f"{instance_hours(rollout):.2g} instance-hours"
     return f"{starts}, beside what serves for at least {side_by_side(rollout)} ({hours})"

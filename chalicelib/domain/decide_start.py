@@ -27,14 +27,14 @@ def starting(rollout: Rollout, seen: Observation, now: datetime) -> Action:
         return RollBack("aborted by a person before it had traffic", Phase.ABORTED)
     if rollout.retry and seen.canary.state is FleetState.FAILED:
         return Restart(f"{rollout.ref} failed before and gets another start")
-    if broken := _broken_start(rollout, seen.canary):
+    if broken := broken_start(rollout, seen.canary):
         return broken
     if seen.canary.state is not FleetState.READY or not seen.canary.digest:
         return _await_start(rollout, seen.canary, now)
-    return _examination(rollout) or _first_traffic(rollout, seen, now)
+    return examination(rollout) or _first_traffic(rollout, seen, now)
 
 
-def _examination(rollout: Rollout) -> Action | None:
+def examination(rollout: Rollout) -> Action | None:
     """Have golden.jsonl answered, as far as it isn't yet, also while paused: that is judging."""
     exam = rollout.exam
     if exam is None or rollout.wish == "promote":
@@ -44,7 +44,7 @@ def _examination(rollout: Rollout) -> Action | None:
     return None if exam.is_done else Examine(f"golden.jsonl: {exam.asked} lines answered so far")
 
 
-def _broken_start(rollout: Rollout, canary: Running) -> Action | None:
+def broken_start(rollout: Rollout, canary: Running) -> Fail | None:
     if canary.state is FleetState.FAILED:
         reason = canary.reason or "the canary failed to start and said nothing"
         return Fail(reason, unservable=not canary.by_fleet)

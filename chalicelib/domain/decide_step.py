@@ -26,7 +26,7 @@ from chalicelib.domain.windows import next_opening
 def take(rollout: Rollout, seen: Observation, step: int, why: str, now: datetime) -> Action:
     """Go to a step once everything allows it; with 100 % it bakes, or is promoted."""
     weight = rollout.plan.steps[step] if step < len(rollout.plan.steps) else WHOLE
-    held = _room(seen, weight) or _window(rollout, now) or gate(rollout, seen, weight, now)
+    held = _room(seen, weight) or window(rollout, now) or gate(rollout, seen, weight, now)
     return held or _go(rollout, step, weight, why)
 
 
@@ -62,7 +62,7 @@ def _room(seen: Observation, weight: int) -> Action | None:
     return Start(reason, at_least=share) if seen.canary.ready < min(share, seen.canary.most) else Hold(reason)
 
 
-def _window(rollout: Rollout, now: datetime) -> Action | None:
+def window(rollout: Rollout, now: datetime) -> Action | None:
     until = next_opening(rollout.plan.windows, now)
     return Hold(f"outside of its windows until {until:%Y-%m-%d %H:%M} UTC", until=until) if until else None
 

@@ -16,6 +16,7 @@ from chalicelib.domain.rollout import (
     Outcome,
     Phase,
     Promote,
+    Return,
     RollBack,
     Rollout,
     Shift,
@@ -26,10 +27,17 @@ from chalicelib.domain.traffic import Traffic
 
 
 def with_traffic(rollout: Rollout, seen: Observation, now: datetime) -> Action:
+    action = _decided(rollout, seen, now)
+    if isinstance(action, RollBack) and rollout.recreates:
+        return Return(action.reason, action.phase)  # there is nothing yet to go back to
+    return action
+
+
+def _decided(rollout: Rollout, seen: Observation, now: datetime) -> Action:
     verdict = verdict_on(rollout, seen)
     return (
         _promote_wish(rollout, seen)
-        or stable_gone(seen)
+        or (None if rollout.recreates else stable_gone(seen))
         or _abort_wish(rollout)
         or _broken(rollout, seen.canary)
         or _worse(verdict)

@@ -18,7 +18,7 @@ from chalicelib.domain.errors import Rejected
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Plan, Thresholds
 from chalicelib.domain.split import WHOLE
-from chalicelib.domain.strategy import BLUE_GREEN_BAKE, LINEAR_BY, Gate, Strategy, equal_steps
+from chalicelib.domain.strategy import AT_ONCE, BLUE_GREEN_BAKE, LINEAR_BY, Gate, Placement, Strategy, equal_steps
 from chalicelib.domain.wishes import ThresholdWishes, Wishes
 
 T = TypeVar("T", Plan, Thresholds, Resources)
@@ -63,6 +63,7 @@ class Bounds:
     max_latency_slack_ms: float = 1000.0
     max_bake: timedelta = timedelta(days=1)
     strategies: tuple[str, ...] = ("canary", "linear", "blue_green")  # all_at_once is judged by nothing
+    placements: tuple[str, ...] = ("surge", "co_resident")  # while it recreates, nothing answers
     grants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     questions: Mapping[str, str] = field(default_factory=dict)  # URLs that a gate may ask, by the names that it says
 
@@ -97,7 +98,7 @@ def may_deploy(endpoint_owner: str | None, ref: VersionRef, endpoint_name: str, 
 
 def _over(base: Settled, wishes: Wishes) -> Settled:
     """Return it with everything that the wishes say."""
-    plan = _said(base.plan, wishes, "step_time max_extensions on_inconclusive keep_warm windows on_newer")
+    plan = _said(base.plan, wishes, "step_time max_extensions on_inconclusive keep_warm windows on_newer placement")
     plan = _gated(_by_strategy(plan, wishes), wishes)
     thresholds = _said(plan.thresholds, wishes.thresholds, " ".join(ThresholdWishes.model_fields))
     resources = _said(base.resources, wishes, "memory_mb instance_type environment")
@@ -113,6 +114,8 @@ def _over(base: Settled, wishes: Wishes) -> Settled:
 def _by_strategy(base: Plan, wishes: Wishes) -> Plan:
     """Return the plan with the steps and the bake that its strategy has."""
     strategy = wishes.strategy or (Strategy.CANARY if wishes.steps else base.strategy)
+    if base.placement is Placement.RECREATE and strategy not in AT_ONCE:
+        strategy = Strategy.BLUE_GREEN  # one version at a time has no steps
     bake = base.bake if wishes.bake is None else wishes.bake
     match strategy:
         case Strategy.CANARY:
@@ -188,7 +191,8 @@ def _past(name: str, wished: Any, *, least: Any = None, most: Any = None) -> str
 def _past_names(wishes: Wishes, bounds: Bounds) -> list[str]:
     names = [past_name(name, bounds) for name in wishes.environment or {}]
     names += [_past_question(gate.ask, bounds) for gate in wishes.gates or ()]
-    return [_past_type(wishes.instance_type, bounds), _past_strategy(wishes.strategy, bounds), *names]
+    ways = [("strategy", wishes.strategy, bounds.strategies), ("placement", wishes.placement, bounds.placements)]
+    return [_past_type(wishes.instance_type, bounds), *(_past_way(*way) for way in ways), *names]
 
 
 def _past_question(name: str, bounds: Bounds) -> str:
@@ -198,10 +202,10 @@ def _past_question(name: str, bounds: Bounds) -> str:
     return f"gates: the operator configured nobody to be asked as {name} (configured: {configured})"
 
 
-def _past_strategy(strategy: Strategy | None, bounds: Bounds) -> str:
-    if strategy is None or strategy in bounds.strategies:
+def _past_way(what: str, way: str | None, allowed: tuple[str, ...]) -> str:
+    if way is None or way in allowed:
         return ""
-    return f"strategy {strategy} is not among those that the operator allows ({', '.join(bounds.strategies)})"
+    return f"{what} {way} is not among those that the operator allows ({', '.join(allowed)})"
 
 
 def _past_type(name: str | None, bounds: Bounds) -> str:

@@ -84,6 +84,7 @@ class Running:
     most: int = 0  # replicas that it may be asked to have; 0: what it has is all
     by_fleet: bool = False  # it failed for want of room, say, and not by the model's doing
     image: str = ""  # id of the image that its replicas run, where the fleet knows it
+    start_s: float = 0.0  # seconds from when it was asked for until it was first ready; 0: not known
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class Endpoint:
     previous: str = ""
     previous_until: datetime | None = None
     rollout: str = ""  # id of the open one
+    asleep: str = ""  # stable, stopped to make room for a canary: nothing starts it before its rollout says so
     queued: str = ""  # id of the one that opens when the open one has ended
     # Deployments that left the split, each with the moment from which it may be stopped.
     retiring: Mapping[str, datetime] = field(default_factory=dict)
@@ -116,6 +118,11 @@ class Endpoint:
     def is_manual(self) -> bool:
         """Tell whether a person has the split: then no rollout may move it."""
         return bool(self.kept or self.asked)
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """The deployments that are to run now."""
+        return self.named - {self.asleep}
 
     @property
     def named(self) -> frozenset[str]:

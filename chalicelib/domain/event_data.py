@@ -73,6 +73,9 @@ class Opened(OfRollout):
         Annotated[float | None, Field(description="of the endpoint, of late; null where they weren't counted")]
     ]
     needs: NotRequired[Annotated[list[StepNeed], Field(description="of each step that is judged")]]
+    downtime_s: NotRequired[
+        Annotated[float | None, Field(description="for how long nothing answers; null: never measured")]
+    ]
 
 
 @_exact
@@ -151,7 +154,9 @@ KINDS: Mapping[str, Any] = {
     "rollout.extended": Moved,
     "rollout.gate_waiting": Waiting,
     "rollout.approved": Approved,
+    "rollout.recreating": Moved,
     "rollout.baking": Moved,
+    "rollout.returning": Moved,
     "rollout.promoted": Moved,
     "rollout.rolled_back": Moved,
     "rollout.failed": Moved,

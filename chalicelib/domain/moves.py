@@ -35,6 +35,19 @@ def baking(endpoint: Endpoint, rollout: Rollout, reason: str, now: datetime, las
     return shifted(endpoint, replace(rollout, baseline=last), len(rollout.plan.steps) - 1, reason, now)
 
 
+def recreating(
+    endpoint: Endpoint, rollout: Rollout, reason: str, now: datetime, last: Traffic
+) -> tuple[Endpoint, Rollout]:
+    """Have stable make room; the split stays as it is, and nobody answers for it."""
+    after = replace(rollout, phase=Phase.RECREATING, step_since=now, reason=reason, baseline=last)
+    return replace(endpoint, asleep=rollout.stable), after
+
+
+def returning(rollout: Rollout, then: Phase, reason: str) -> Rollout:
+    """Have the canary make room for stable again."""
+    return replace(rollout, phase=Phase.RETURNING, then=then, reason=reason)
+
+
 def approved(rollout: Rollout, reason: str) -> Rollout:
     """Open the gate that the rollout waits at."""
     return replace(rollout, approved=(*rollout.approved, rollout.gate), gate=0, gate_since=None, reason=reason)
@@ -44,7 +57,8 @@ def promoted(endpoint: Endpoint, rollout: Rollout, reason: str, now: datetime) -
     """Give the canary all traffic; the deployment it replaces stays warm, the one before that retires."""
     canary = rollout.canary.id
     before = endpoint.promoted if endpoint.promoted != canary else endpoint.previous
-    left = {endpoint.previous} - {"", canary, before}
+    before = before if before != endpoint.asleep else ""  # there was no room to keep it warm
+    left = {endpoint.previous, endpoint.asleep} - {"", canary, before}
     after = replace(
         endpoint,
         split=Split({canary: WHOLE}, rollout.id),
@@ -53,6 +67,7 @@ def promoted(endpoint: Endpoint, rollout: Rollout, reason: str, now: datetime) -
         previous_until=now + rollout.plan.keep_warm if before else None,
         retiring={**endpoint.retiring, **dict.fromkeys(left, now + LINGER)},
         rollout=rollout.id,
+        asleep="",
     )
     return after, replace(rollout, phase=Phase.PROMOTED, reason=reason, ended=now)
 
@@ -63,7 +78,8 @@ def ended(endpoint: Endpoint, rollout: Rollout, phase: Phase, reason: str, now: 
     kept = {endpoint.promoted, endpoint.previous}
     retiring = endpoint.retiring if canary in kept else {**endpoint.retiring, canary: now + LINGER}
     split = Split({endpoint.promoted: WHOLE}, rollout.id) if endpoint.promoted else Split()
-    return replace(endpoint, split=split, retiring=retiring), replace(rollout, phase=phase, reason=reason, ended=now)
+    after = replace(endpoint, split=split, retiring=retiring, asleep="")
+    return after, replace(rollout, phase=phase, reason=reason, ended=now)
 
 
 def without_retired(endpoint: Endpoint, now: datetime) -> Endpoint:

@@ -13,7 +13,7 @@ from chalicelib.domain.deployment import Deployment, Running
 from chalicelib.domain.exam import Exam
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.split import Split
-from chalicelib.domain.strategy import Gate, OnNewer, Strategy
+from chalicelib.domain.strategy import Gate, OnNewer, Placement, Strategy
 from chalicelib.domain.traffic import Traffic
 
 
@@ -53,13 +53,16 @@ class Plan:
     gates: tuple[Gate, ...] = ()
     windows: tuple[str, ...] = ()  # when a step may be taken, as domain.windows reads them; none: at any time
     on_newer: OnNewer = OnNewer.SUPERSEDE
+    placement: Placement = Placement.SURGE
 
 
 class Phase(StrEnum):
     QUEUED = "queued"  # it waits for the end of the rollout that is open
     STARTING = "starting"  # the canary's deployment is being started and load tested
+    RECREATING = "recreating"  # stable was stopped to make room for it: nothing answers
     STEPPING = "stepping"  # it has a share of the traffic and is judged
     BAKING = "baking"  # it has all traffic and is judged; stable is warm
+    RETURNING = "returning"  # it is stopped to make room for stable again: nothing answers
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
     ABORTED = "aborted"  # by a person
@@ -67,7 +70,7 @@ class Phase(StrEnum):
     FAILED = "failed"  # it never became ready
 
 
-OPEN = frozenset({Phase.STARTING, Phase.STEPPING, Phase.BAKING})
+OPEN = frozenset({Phase.STARTING, Phase.RECREATING, Phase.STEPPING, Phase.BAKING, Phase.RETURNING})
 WITH_TRAFFIC = frozenset({Phase.STEPPING, Phase.BAKING})
 ENDS = frozenset(Phase) - OPEN - {Phase.QUEUED}
 
@@ -101,6 +104,13 @@ class Rollout:
     gate_since: datetime | None = None
     approved: tuple[int, ...] = ()  # gates that were opened
     baseline: Traffic | None = None  # of stable, in the window before the canary got all traffic
+
+    then: Phase = Phase.ROLLED_BACK  # how it ends once it has returned
+
+    @property
+    def recreates(self) -> bool:
+        """Tell whether stable and canary never run at the same time."""
+        return self.plan.placement is Placement.RECREATE and bool(self.stable)
 
     @property
     def is_open(self) -> bool:
@@ -203,6 +213,37 @@ class Approve:
 
 
 @dataclass(frozen=True)
+class Recreate:
+    """From now on stable makes room for the canary: nothing answers until it is ready."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Ask the fleet to stop a deployment that makes room for another (asking twice stops nothing twice)."""
+
+    deployment: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Return:
+    """From now on the canary makes room for stable; once that is ready, the rollout ends as `then`."""
+
+    reason: str
+    then: Phase
+    unservable: bool = False  # marks the version with the model's error
+
+
+@dataclass(frozen=True)
+class StartStable:
+    """Ask the fleet for stable again, once the canary has made room."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Bake:
     """The canary gets all traffic and goes on being judged; stable stays warm."""
 
@@ -232,4 +273,7 @@ class Fail:
     unservable: bool
 
 
-Action = Start | Restart | Examine | Hold | Extend | Shift | Await | Approve | Bake | Promote | RollBack | Fail
+OfFleet = Start | Restart | Stop | StartStable  # what the fleet is asked for; our records stay
+Onward = Shift | Await | Approve | Recreate | Bake | Promote
+Back = Return | RollBack | Fail
+Action = OfFleet | Examine | Hold | Extend | Onward | Back

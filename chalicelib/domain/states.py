@@ -12,11 +12,14 @@ NEWER = "a newer version"  # opens, or takes its place in the queue
 TURN = "its turn"  # the rollout that it waited for has ended
 ASKED = "a person or hook"  # pauses, resumes, approves, wishes
 BEGINS = frozenset({Phase.QUEUED, Phase.STARTING})
+_MAKING_ROOM = frozenset({Phase.RECREATING, Phase.RETURNING})  # a newer version waits for their end
 
 TABLE: Mapping[str, Mapping[Phase, frozenset[Phase]]] = {
-    "Start": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.STEPPING)},
+    "Start": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.RECREATING, Phase.STEPPING)},
     "Restart": {Phase.STARTING: frozenset({Phase.STARTING})},
-    "Examine": {Phase.STARTING: frozenset({Phase.STARTING})},
+    "Stop": {phase: frozenset({phase}) for phase in (Phase.RECREATING, Phase.RETURNING)},
+    "StartStable": {Phase.RETURNING: frozenset({Phase.RETURNING})},
+    "Examine": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.RECREATING)},
     "Hold": {phase: frozenset({phase}) for phase in Phase},
     "Extend": {phase: frozenset({phase}) for phase in WITH_TRAFFIC},
     "Await": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.STEPPING)},
@@ -26,15 +29,21 @@ TABLE: Mapping[str, Mapping[Phase, frozenset[Phase]]] = {
         Phase.STEPPING: frozenset({Phase.STEPPING}),
         Phase.BAKING: frozenset({Phase.BAKING}),
     },
-    "Bake": {phase: frozenset({Phase.BAKING}) for phase in (Phase.STARTING, Phase.STEPPING)},
-    "Promote": {phase: frozenset({Phase.PROMOTED}) for phase in OPEN},
+    "Recreate": {Phase.STARTING: frozenset({Phase.RECREATING})},
+    "Bake": {phase: frozenset({Phase.BAKING}) for phase in (Phase.STARTING, Phase.RECREATING, Phase.STEPPING)},
+    "Promote": {phase: frozenset({Phase.PROMOTED}) for phase in OPEN - {Phase.RETURNING}},
+    "Return": {phase: frozenset({Phase.RETURNING}) for phase in (Phase.RECREATING, Phase.BAKING)},
     "RollBack": {
         Phase.STARTING: frozenset({Phase.ABORTED}),
         Phase.STEPPING: frozenset({Phase.ROLLED_BACK, Phase.ABORTED}),
         Phase.BAKING: frozenset({Phase.ROLLED_BACK, Phase.ABORTED}),
+        Phase.RETURNING: frozenset({Phase.ROLLED_BACK, Phase.ABORTED, Phase.FAILED}),
     },
     "Fail": {Phase.STARTING: frozenset({Phase.FAILED})},
-    NEWER: {phase: frozenset({Phase.SUPERSEDED, phase}) for phase in OPEN | {Phase.QUEUED}},
+    NEWER: {
+        **{phase: frozenset({Phase.SUPERSEDED, phase}) for phase in (OPEN - _MAKING_ROOM) | {Phase.QUEUED}},
+        **{phase: frozenset({phase}) for phase in _MAKING_ROOM},
+    },
     TURN: {Phase.QUEUED: frozenset({Phase.STARTING, Phase.SUPERSEDED})},
     ASKED: {phase: frozenset({phase}) for phase in OPEN},
 }

@@ -28,6 +28,14 @@ class OnNewer(StrEnum):
     QUEUE = "queue"  # waits for its end
 
 
+class Placement(StrEnum):
+    """Where a canary runs while stable does, for sites that have no room for both."""
+
+    SURGE = "surge"  # beside stable, with room of its own
+    CO_RESIDENT = "co_resident"  # beside stable, on the same devices
+    RECREATE = "recreate"  # in stable's place: nothing answers meanwhile
+
+
 @dataclass(frozen=True)
 class Gate:
     """A step that isn't taken before somebody agrees: a person, or whom the operator named `ask`."""

@@ -17,7 +17,7 @@ from chalicelib.domain.errors import Rejected
 from chalicelib.domain.refs import NAME_RULE, is_legal
 from chalicelib.domain.rollout import OnInconclusive
 from chalicelib.domain.split import WHOLE
-from chalicelib.domain.strategy import Gate, OnNewer, Strategy
+from chalicelib.domain.strategy import AT_ONCE, Gate, OnNewer, Placement, Strategy
 from chalicelib.domain.windows import window_from
 
 # --- what a drop may say -----------------------------------------------------------------------------------------
@@ -162,6 +162,7 @@ class Wishes(_Strict):
     gates: Annotated[tuple[GateWish, ...], Field(strict=False, max_length=_MOST_STEPS)] | None = None
     windows: Annotated[tuple[str, ...], BeforeValidator(_windows)] | None = None
     on_newer: Annotated[OnNewer, Field(strict=False)] | None = None
+    placement: Annotated[Placement, Field(strict=False)] | None = None
     thresholds: ThresholdWishes = Field(default_factory=ThresholdWishes)
     replicas: Positive | None = None
     min: Positive | None = None
@@ -190,6 +191,9 @@ class Wishes(_Strict):
             raise ValueError("bake: blue_green is judged while it bakes; give it a time, such as 10m")
         if self.steps is not None and self.strategy not in {None, Strategy.CANARY}:
             raise ValueError(f"steps: belong to strategy canary, not to {self.strategy}")
+        steps = self.steps is not None or self.strategy not in {None, *AT_ONCE}
+        if self.placement is Placement.RECREATE and steps:
+            raise ValueError("placement: recreate runs one version at a time, so it takes no steps; leave them out")
         if self.step_by is not None and self.strategy is not Strategy.LINEAR:
             raise ValueError("step_by: belongs to strategy linear; say `strategy: linear`, too")
         return self

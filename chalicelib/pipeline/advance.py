@@ -26,9 +26,12 @@ from chalicelib.domain.rollout import (
     Phase,
     Promote,
     Restart,
+    Return,
     RollBack,
     Rollout,
     Start,
+    StartStable,
+    Stop,
 )
 from chalicelib.domain.split import WHOLE
 from chalicelib.domain.traffic import Traffic
@@ -81,7 +84,7 @@ def _asked(rollout: Rollout, seen: Observation, ports: Ports) -> Observation:
 
 def _of_stable(rollout: Rollout, ports: Ports) -> Traffic:
     """Return stable's traffic in the step's window; of a canary that bakes or that gets all at once, in the last."""
-    if rollout.phase is Phase.BAKING:
+    if rollout.phase in {Phase.RECREATING, Phase.BAKING}:
         return rollout.baseline or Traffic()
     since = rollout.step_since or (rollout.opened if rollout.plan.steps[0] == WHOLE else None)
     return ports.metrics.traffic(rollout.stable, since) if since and rollout.stable else Traffic()
@@ -112,9 +115,13 @@ def _act(action: Action, at: _Gathered, ports: Ports) -> None:
             ports.registry.commit([at.rollout.to(retry=False).write])
         case Examine():
             examine(at.rollout, ports)
+        case Stop(deployment):
+            ports.fleet.stop(deployment)
+        case StartStable():
+            ports.fleet.ensure(at.endpoint.value.deployments[rollout.stable], Capacity(may_scale_in=False))
         case Hold():
             pass
-        case Fail(reason, unservable=True):
+        case Fail(reason, unservable=True) | Return(reason, unservable=True):
             _change(action, at, ports, [_unservable(rollout, reason, ports)])
         case _:
             _change(action, at, ports)
@@ -125,9 +132,13 @@ def _start(capacity: Capacity, at: _Gathered, ports: Ports) -> None:
     try:
         ports.fleet.ensure(at.rollout.value.canary, capacity)
     except Rejected as error:
-        if at.rollout.value.phase is not Phase.STARTING:
-            raise
-        _change(Fail(str(error), unservable=False), at, ports)
+        match at.rollout.value.phase:
+            case Phase.STARTING:
+                _change(Fail(str(error), unservable=False), at, ports)
+            case Phase.RECREATING:
+                _change(Return(str(error), Phase.FAILED), at, ports)
+            case _:
+                raise
 
 
 def _change(action: Change, at: _Gathered, ports: Ports, also: Sequence[Write] = ()) -> None:

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.domain.cost import in_words, instance_hours
+from chalicelib.domain.cost import instance_hours
 from chalicelib.domain.deploy import may_deploy
 from chalicelib.domain.deployment import Endpoint, FleetState, deployment_of
 from chalicelib.domain.errors import NotFound, NotYet
 from chalicelib.domain.moves import ended, opened
+from chalicelib.domain.plan_words import plan_in_words
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import Phase, Rollout
-from chalicelib.domain.strategy import AT_ONCE, OnNewer
+from chalicelib.domain.strategy import OnNewer
 from chalicelib.domain.transition import Transition
 from chalicelib.domain.version import Version
 from chalicelib.pipeline.deploy_yaml import settled
@@ -64,7 +65,7 @@ def open_queued(name: str, ports: Ports) -> None:
     records = Records(ports.registry)
     stored = records.endpoint(name)
     queued = records.get(Rollout, stored.value.queued) if stored and stored.value.queued else None
-    if not stored or not queued or records.open_rollout(stored.value):
+    if not stored or not queued or stored.value.is_manual or records.open_rollout(stored.value):
         return
     endpoint = stored.to(queued="")
     if queued.value.canary.id == stored.value.promoted:
@@ -86,7 +87,7 @@ def _open_or_queue(rollout: Stored[Rollout], stored: Stored[Endpoint], ports: Po
     before = Records(ports.registry).open_rollout(stored.value)
     if not before:
         _commit_opening(rollout, stored, ports)
-    elif before.value.plan.on_newer is OnNewer.QUEUE:
+    elif before.value.plan.on_newer is OnNewer.QUEUE or stored.value.asleep:
         _queue(rollout, before.value, stored, ports)
     else:
         now, reason = rollout.value.opened, f"{rollout.value.ref} is newer"
@@ -120,40 +121,22 @@ def _commit_opening(
     writes = [rollout.write, replace(stored, value=opened(stored.value, value)).write, *also]
     if version and version.value.unservable:  # a person wants it tried again
         writes.append(version.to(unservable="").write)
-    told = _told(value, forecast(stored.value, value, ports))
+    start_s = ports.fleet.observe(value.stable).start_s if value.recreates else 0.0
+    told = _told(value, start_s, forecast(stored.value, value, ports))
     ports.registry.commit(writes, [*also_told, told])
 
 
-def _told(rollout: Rollout, ahead: Forecast) -> Transition:
-    words = "; ".join(filter(None, (_plan_in_words(rollout), ahead.in_words)))
-    return of_rollout("rollout.opened", rollout, words, at=rollout.opened, **_cost(rollout), **ahead.view)
+def _told(rollout: Rollout, start_s: float, ahead: Forecast) -> Transition:
+    words = "; ".join(filter(None, (plan_in_words(rollout, start_s), ahead.in_words)))
+    return of_rollout("rollout.opened", rollout, words, at=rollout.opened, **_cost(rollout, start_s), **ahead.view)
 
 
-def _plan_in_words(rollout: Rollout) -> str:
-    if not rollout.stable:
-        return f"{rollout.ref} is the endpoint's first version: warm up, then all traffic; {in_words(rollout)}"
-    return f"{rollout.ref}: {_way_in_words(rollout)}{_conditions_in_words(rollout)}; {in_words(rollout)}"
-
-
-def _way_in_words(rollout: Rollout) -> str:
-    plan, least = rollout.plan, rollout.plan.thresholds.min_requests
-    bake = f", judged with all traffic for {plan.bake} and at least {least} requests" if plan.bake else ""
-    if plan.strategy in AT_ONCE:
-        return f"all traffic at once{bake or ', judged by nothing'}"
-    steps = " -> ".join(f"{s} %" for s in plan.steps)
-    return f"{steps}, each for {plan.step_time} and at least {least} requests{bake}"
-
-
-def _conditions_in_words(rollout: Rollout) -> str:
-    gates = ", ".join(f"{gate.before} %" for gate in rollout.plan.gates)
-    windows = ", ".join(rollout.plan.windows)
-    return (f"; waits for approval before {gates}" if gates else "") + (f"; steps only {windows}" if windows else "")
-
-
-def _cost(rollout: Rollout) -> dict[str, Any]:
+def _cost(rollout: Rollout, start_s: float) -> dict[str, Any]:
     resources = rollout.canary.resources
+    downtime = {"downtime_s": round(start_s, 1) or None} if rollout.recreates else {}
     return {
         "instances": resources.replicas,
         "instance_type": resources.instance_type,
         "instance_hours_at_least": round(instance_hours(rollout), 3),
+        **downtime,
     }

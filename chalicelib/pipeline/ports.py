@@ -232,6 +232,7 @@ class Ports:
     catalog: Catalog | None = None  # None where there is no such place
     audit: Audit = _unkept
     uploads: Uploads | None = None  # None where nobody asks for any
+    no_co_resident: str = ""  # why two deployments can't share a device here; "" where they can
     limits: Limits = field(default_factory=Limits)  # of validation
     policy: Policy = NO_POLICY  # what the operator makes of its findings
     quiet: timedelta = timedelta(seconds=5)  # since the newest object of an upload

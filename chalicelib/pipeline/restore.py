@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from chalicelib.domain.deployment import Endpoint, FleetState
-from chalicelib.domain.rollout import WITH_TRAFFIC, Rollout
+from chalicelib.domain.rollout import WITH_TRAFFIC, Phase, Rollout
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import Records
 
@@ -11,7 +11,7 @@ from chalicelib.pipeline.records import Records
 def restore(ports: Ports) -> None:
     """Ask the fleet for every deployment that an endpoint names, a stepping canary too."""
     for endpoint in Records(ports.registry).list(Endpoint):
-        for needed in sorted(endpoint.value.named & endpoint.value.deployments.keys()):
+        for needed in sorted(endpoint.value.needed & endpoint.value.deployments.keys()):
             ports.fleet.ensure(endpoint.value.deployments[needed])
 
 
@@ -25,6 +25,6 @@ def awaited(ports: Ports) -> list[str]:
 def begin_windows_anew(ports: Ports) -> None:
     """Start the present step of every open rollout again: what was counted before the restart is gone."""
     for rollout in Records(ports.registry).list(Rollout):
-        if rollout.value.phase in WITH_TRAFFIC:
+        if rollout.value.phase in WITH_TRAFFIC | {Phase.RECREATING}:
             fresh = replace(rollout.value, step_since=ports.clock(), extensions=0)
             ports.registry.commit([replace(rollout, value=fresh).write])

@@ -56,7 +56,7 @@ def _open_rollout(endpoint: Endpoint, ports: Ports) -> Rollout | None:
 def _needed(endpoint: Endpoint, rollout: Rollout | None) -> list[str]:
     """Return the deployments that should run. An open rollout's canary is started by the rollout's own decision."""
     canary = rollout.canary.id if rollout else ""
-    return sorted((endpoint.named - {canary}) & endpoint.deployments.keys())
+    return sorted((endpoint.needed - {canary}) & endpoint.deployments.keys())
 
 
 def _rooms(endpoint: Endpoint, ports: Ports) -> dict[str, int]:

@@ -16,7 +16,7 @@ from chalicelib.domain.rollout import (
     Thresholds,
 )
 from chalicelib.domain.split import Split
-from chalicelib.domain.strategy import Gate, Strategy
+from chalicelib.domain.strategy import Gate, Placement, Strategy
 from chalicelib.domain.traffic import Traffic
 
 BEGIN = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -36,10 +36,18 @@ runnings = st.builds(
 traffics = st.integers(0, 200).flatmap(
     lambda n: st.builds(Traffic, st.just(n), st.integers(0, n), st.just(0), st.integers(0, n))
 )
+RECREATE = {
+    "strategy": Strategy.BLUE_GREEN,
+    "steps": (100,),
+    "bake": timedelta(minutes=5),
+    "placement": Placement.RECREATE,
+    "gates": (),
+}
 ways = st.sampled_from([
     {},
     {"bake": timedelta(minutes=5)},
     {"strategy": Strategy.BLUE_GREEN, "steps": (100,), "bake": timedelta(minutes=5)},
+    RECREATE,
     {"gates": (Gate(100, timedelta(minutes=5)),)},
     {"gates": (Gate(100, ask="board"),)},
     {"windows": ("daily 12:10-12:40 UTC",)},
@@ -68,6 +76,9 @@ def rollouts(draw):
         Phase.STEPPING: (0, last - 1),
         Phase.BAKING: (last, last),
     }
+    if phase in {Phase.RECREATING, Phase.RETURNING}:
+        plan, last = replace(plan, **RECREATE), 0
+        steps |= {Phase.RECREATING: (-1, -1), Phase.RETURNING: (-1, 0)}
     if phase is Phase.STEPPING and not last:
         phase = Phase.BAKING
     gate = draw(st.sampled_from([0, 0, *(gate.before for gate in plan.gates)]))

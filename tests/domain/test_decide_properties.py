@@ -22,6 +22,8 @@ from chalicelib.domain.rollout import (
     RollBack,
     Rollout,
     Shift,
+    Start,
+    StartStable,
 )
 from chalicelib.domain.split import Split
 from chalicelib.domain.traffic import Traffic
@@ -56,7 +58,7 @@ def test_only_a_ready_canary_with_the_registered_digest_is_promoted_or_given_mor
 @given(rollouts(), observations, times)
 def test_nothing_is_rolled_back_to_a_stable_that_is_not_ready(rollout, seen, now):
     action = decide(rollout, seen, now)
-    moved_back = isinstance(action, RollBack) and rollout.phase in WITH_TRAFFIC
+    moved_back = isinstance(action, RollBack) and rollout.phase in WITH_TRAFFIC | {Phase.RETURNING}
     assert not moved_back or (seen.stable and seen.stable.state is FleetState.READY)
 
 
@@ -132,3 +134,12 @@ def test_a_good_canary_is_promoted_through_every_step():
     weights = [record.weight for record in records]
     assert weights == [0, 5, 5, 25, 25, 50, 50, 50, 50]
     assert records[-1].phase is Phase.PROMOTED
+
+
+@given(rollouts(), observations, times)
+def test_of_two_that_have_no_room_beside_each_other_none_is_started_while_the_other_is_there(rollout, seen, now):
+    action = decide(rollout, seen, now)
+    if rollout.recreates and isinstance(action, Start):
+        assert not seen.stable or seen.stable.state is FleetState.ABSENT
+    if isinstance(action, StartStable):
+        assert seen.canary.state is FleetState.ABSENT

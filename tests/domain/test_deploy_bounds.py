@@ -9,7 +9,7 @@ from chalicelib.domain.deployment import Resources
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import OnInconclusive, Plan, Thresholds
-from chalicelib.domain.strategy import Gate, OnNewer, Strategy
+from chalicelib.domain.strategy import Gate, OnNewer, Placement, Strategy
 from chalicelib.domain.wishes import Wishes, wishes_from
 
 REF = VersionRef("digits", "v2")
@@ -128,6 +128,10 @@ def test_it_scales_where_there_is_room_between_the_least_and_the_most(mapping, m
             {"gates": [{"before": 100, "ask": "board"}]},
             "gates: the operator configured nobody to be asked as board (configured: nobody)",
         ),
+        (
+            {"placement": "recreate"},
+            "placement recreate is not among those that the operator allows (surge, co_resident)",
+        ),
         ({"bake": 4}, "bake is 0:00:04, the operator allows no less than 0:00:05"),
         ({"bake": "25h"}, "bake is 1 day, 1:00:00, the operator allows at most 1 day, 0:00:00"),
         ({"keep_warm": "25h"}, "keep_warm is 1 day, 1:00:00, the operator allows at most 1 day, 0:00:00"),
@@ -183,7 +187,9 @@ def test_by_default_no_instance_type_is_allowed():
 
 MINUTE = timedelta(minutes=1)
 EVERY_WAY = Bounds(
-    strategies=("canary", "linear", "blue_green", "all_at_once"), questions={"board": "https://board.example/may-i"}
+    strategies=("canary", "linear", "blue_green", "all_at_once"),
+    placements=("surge", "co_resident", "recreate"),
+    questions={"board": "https://board.example/may-i"},
 )
 
 
@@ -201,6 +207,15 @@ EVERY_WAY = Bounds(
         ({"gates": [{"before": 100, "ask": "board"}]}, Plan(gates=(Gate(100, ask="board"),))),
         ({"gates": [{"before": 100, "timeout": "1m"}]}, Plan(gates=(Gate(100, MINUTE),))),
         ({"windows": ["daily 00:00-24:00 UTC"]}, Plan(windows=("daily 00:00-24:00 UTC",))),
+        ({"placement": "co_resident"}, Plan(placement=Placement.CO_RESIDENT)),
+        (
+            {"placement": "recreate"},
+            Plan(strategy=Strategy.BLUE_GREEN, steps=(100,), bake=10 * MINUTE, placement=Placement.RECREATE),
+        ),
+        (
+            {"placement": "recreate", "strategy": "all_at_once"},
+            Plan(strategy=Strategy.ALL_AT_ONCE, steps=(100,), placement=Placement.RECREATE),
+        ),
         ({"on_newer": "queue"}, Plan(on_newer=OnNewer.QUEUE)),
     ],
 )

@@ -32,7 +32,7 @@ def test_every_field_is_in_the_reference_and_no_other():
 
 
 def test_the_defaults_in_the_reference_are_the_codes():
-    said = "strategy steps step_time max_extensions on_inconclusive keep_warm bake gates windows on_newer"
+    said = "strategy steps step_time max_extensions on_inconclusive keep_warm bake gates windows on_newer placement"
     plan = {name: getattr(PLAN, name) for name in said.split()} | {"step_by": LINEAR_BY}
     resources = {name: getattr(RESOURCES, name) for name in ("replicas", "memory_mb", "environment")}
     start = {"start_timeout": timedelta(seconds=RESOURCES.start_timeout_s)}

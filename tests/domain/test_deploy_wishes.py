@@ -83,6 +83,12 @@ def test_a_duration_beyond_all_time_is_refused():
         ({"gates": [0]}, "gates.0.before: must be greater than or equal to 1"),
         ({"gates": [{"before": 100, "timeout": "soon"}]}, "gates.0.timeout: must be seconds as a number"),
         ({"gates": [{"at": 25}]}, "gates.0.at is unknown"),
+        (
+            {"placement": "recreate", "steps": [5, 100]},
+            "placement: recreate runs one version at a time, so",
+        ),
+        ({"placement": "recreate", "strategy": "linear"}, "placement: recreate runs one version at a time"),
+        ({"placement": "beside"}, "placement: must be 'surge', 'co_resident' or 'recreate', not 'beside'"),
         ({"on_newer": "ignore"}, "on_newer: must be 'supersede' or 'queue', not 'ignore'"),
         ({"windows": "Mon"}, "windows: must be a list of at most 20 windows"),
         ({"windows": ["Mon 9-17 UTC"]}, "windows: 'Mon 9-17 UTC' must be days, hours and a time zone, such as Mon-Fri"),

@@ -18,6 +18,7 @@ def handle(data, context):
     raise ValueError("no such class")
 """
 PACE = ("--step-time", "2", "--min-requests", "20", "--quiet-period", "0.5", "--steps", "50,100")
+RECREATE = b"placement: recreate\nbake: 5s"
 BLUE_GREEN = b"strategy: blue_green\nbake: 5s"
 
 
@@ -30,7 +31,7 @@ def board():
 @pytest.fixture(scope="module")
 def running(tmp_path_factory, board):
     folder = tmp_path_factory.mktemp("ways")
-    (folder / "bounds.yaml").write_text(f"questions: {{board: '{board.url}'}}")
+    (folder / "bounds.yaml").write_text(f"questions: {{board: '{board.url}'}}\nplacements: [surge, recreate]")
     with platform(folder / "home", *PACE, "--bounds", str(folder / "bounds.yaml")) as started:
         yield started
 
@@ -109,6 +110,40 @@ def test_a_gate_asks_the_operators_url_and_only_a_yes_opens_it(running, board):
     running.await_phase("asking", "v2", "stepping")
     assert running.cli("abort", "asking").returncode == 0
     running.await_phase("asking", "v2", "aborted")
+
+
+def test_without_room_for_two_one_makes_room_for_the_other_and_back_again(running):
+    drop(running, "single", "v1")
+    running.await_phase("single", "v1", "promoted")
+    most = 0
+    with Load(running, "single", per_second=30) as load:
+        drop(running, "single", "v2", RECREATE, small_mar(RAISES))
+        most = max(most, beside(running, "single", "v2", "rolled_back"))
+        drop(running, "single", "v3", RECREATE)
+        most = max(most, beside(running, "single", "v3", "promoted"))
+        promoted = time.time()
+        until(lambda: sum(a.at > promoted for a in load.answers) > 20, 30, "more answers")
+    assert most == 1
+    way = ["rollout.opened", "rollout.recreating", "rollout.baking", "rollout.returning", "rollout.rolled_back"]
+    assert told(running, "single", "v2") == way
+    opened = running.get(f"/v1/rollouts/{rollout(running, 'single', 'v2')['id']}")["timeline"][0]
+    assert 0 < opened["data"]["downtime_s"] < 60
+    assert "nothing answers for about" in opened["message"]
+    assert {a.version for a in load.answers if a.at > promoted} == {"v3"}
+
+
+def beside(running, name, version, phase):
+    """Wait for a rollout's phase, and return how many deployments of the endpoint ran at once meanwhile."""
+    most = 0
+
+    def reached():
+        nonlocal most
+        states = [d["state"] for d in running.endpoint(name)["deployments"].values()]
+        most = max(most, sum(state in {"starting", "ready"} for state in states))
+        return running.phase(name, version) == phase
+
+    until(reached, 120, f"{name}/{version} {phase}")
+    return most
 
 
 def test_outside_of_its_windows_a_rollout_takes_no_step_and_can_be_aborted(running):

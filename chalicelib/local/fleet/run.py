@@ -54,6 +54,7 @@ class Run:
         self._stopping = asyncio.Event()
         self._replicas: list[Supervised] = []
         self._image = ""  # that they run
+        self._start_s = 0.0  # until it was first ready
         self._life: asyncio.Task[None] | None = None
 
     def begin(self, forget: "Callable[[Run], None]") -> None:
@@ -147,7 +148,10 @@ class Run:
         if self._stopping.is_set():
             self._show(replace(self.seen, state=FleetState.STOPPING, ready=len(self.sockets)))
         elif self._replicas and self.seen.state is not FleetState.FAILED:
-            self._show(replace(supervision.running([one.seen for one in self._replicas]), image=self._image))
+            running = supervision.running([one.seen for one in self._replicas])
+            if running.state is FleetState.READY and not self._start_s:
+                self._start_s = (datetime.now(UTC) - self.begun).total_seconds()
+            self._show(replace(running, image=self._image, start_s=self._start_s))
 
     def _show(self, seen: Running) -> None:
         if seen != self.seen:
