@@ -153,6 +153,13 @@ def test_a_bucket_that_is_not_there_is_said_in_one_line(home, drop):
     assert (ended.exit_code, "nobodys-bucket" in ended.stderr, ended.stderr.count("\n")) == (1, True, 1)
 
 
+def test_an_endpoint_that_is_no_url_is_said_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    ended = run(tmp_path, "validate", "s3://drop", "--s3-endpoint", "--wait")
+    assert (ended.exit_code, "--s3-endpoint --wait" in ended.stderr, ended.stderr.count("\n")) == (2, True, 1)
+
+
 def test_a_store_that_does_not_answer_is_unreachable(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")

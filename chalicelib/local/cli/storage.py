@@ -28,7 +28,10 @@ def client_of(home: Home, s3_endpoint: str = "", profile: str = "") -> "S3Client
     if not profile and own.get("aws_access_key_id") and s3_endpoint in {"", own["endpoint_url"]}:
         return make_client(own["endpoint_url"], own["aws_access_key_id"], own["aws_secret_access_key"], own["region"])
     with said("AWS"):
-        return make_client(s3_endpoint or None, profile=profile or None)
+        try:
+            return make_client(s3_endpoint or None, profile=profile or None)
+        except ValueError as error:
+            raise Ended(Status.USAGE, f"--s3-endpoint {s3_endpoint}: {error}; give https://HOST") from error
 
 
 @contextmanager
