@@ -30,6 +30,7 @@ class AuditLine:
     call: str = ""
     action: str = ""
     endpoint: str = ""
+    rollout: str = ""
     body_sha256: str = ""
     left_out: int = 0  # refused calls before this one that have no line
 

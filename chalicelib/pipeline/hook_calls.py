@@ -67,6 +67,7 @@ def receive(name: str, call: Call, ports: Ports) -> Received:
             call=received.call,
             action=command.action if command else "",
             endpoint=command.endpoint if command else "",
+            rollout=received.rollout,
             body_sha256=call.sha256,
         )
     )

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any
 
@@ -69,6 +69,9 @@ class Recorder:
         if not function or getattr(self._under_way, "call", None):
             return
         call = Call(function, _client_name(model.service_model), model.name, dict(params))
+        if context.get("is_presign_request"):  # never sent by the function, but in its name
+            self.calls.append(replace(call, error=""))
+            return
         self._under_way.call = context[_NOTED] = call
         self.calls.append(call)
 

@@ -3,7 +3,7 @@
 import random
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -84,6 +84,16 @@ def test_a_delete_is_conditional_too(registry):
         registry.commit([Write("k", "a", 7, None)])
     registry.commit([Write("k", "a", 1, None)])
     assert registry.get("k", "a") is None
+
+
+def test_a_record_that_may_be_forgotten_is_there_until_then(registry):
+    later = datetime.now(UTC) + timedelta(days=90)
+    registry.commit([Write("k", "a", 0, {"x": 1}, expires=later)])
+    assert registry.get("k", "a").body == {"x": 1}
+    with pytest.raises(Conflict):
+        registry.commit([Write("k", "a", 0, {"x": 2}, expires=later)])
+    registry.commit([Write("k", "a", 1, None)])
+    assert registry.list("k") == []
 
 
 def test_a_listing_is_sorted_and_of_one_kind_and_prefix(registry):

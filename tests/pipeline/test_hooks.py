@@ -46,7 +46,7 @@ def test_a_proven_call_does_what_it_asks_for_and_says_who_asked(ports):
     received = receive("ci", signed(ports, asks("promote")), ports)
     assert (received.outcome, received.refusal) == ("accepted", None)
     assert [t.message for t in promotions(ports)] == ["promotion asked for by hook ci"]
-    assert received.rollout == promotions(ports)[0].rollout
+    assert received.rollout == ports.audit.lines[-1].rollout == promotions(ports)[0].rollout
 
 
 def test_a_call_starts_the_rollout_of_the_version_that_it_names(ports):
