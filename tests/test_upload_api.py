@@ -74,7 +74,7 @@ def test_the_parts_of_a_file_are_the_file(size):
         ([{**FILE, "sha256": "no"}], "bad_request", "sha256"),
         ([{**FILE, "size": -1}], "bad_request", "size"),
         ([{**FILE, "path": f"f{n}"} for n in range(1001)], "bad_upload", "more than 1000"),
-        ([{**FILE, "path": f"f{n}", "size": 64 * 2**30} for n in range(9)], "bad_upload", "more than 4000"),
+        ([{**FILE, "path": f"f{n}", "size": 64 * 2**30} for n in range(9)], "bad_upload", "more than 2000"),
     ],
 )
 def test_what_could_never_be_a_version_is_refused_before_it_is_sent(caller, files, code, said):

@@ -14,7 +14,7 @@ from chalicelib.pipeline.ports import Ports, Uploads
 from chalicelib.pipeline.records import Records
 
 WITHIN = timedelta(hours=12)  # a signer whose own credentials end sooner signs for no longer than they last
-_MOST_REQUESTS = 4_000  # an answer of more would be larger than API Gateway's
+_MOST_REQUESTS = 2_000  # each takes milliseconds to sign, and a function has 28 s
 _LONGEST_KEY = 1_024  # bytes
 
 
