@@ -71,6 +71,7 @@ REQUESTS = {
     "api-list-endpoints": 200,
     "api-show-version": 200,
     "api-start-rollout": 409,
+    "api-call-hook": 401,  # the story has no such hook
     "api-make-first-key": 201,
     "api-predict": None,
     "api-raw-predict": None,
@@ -143,7 +144,7 @@ def test_our_endpoint_has_the_name_and_the_tags_that_the_fleet_gives(story, told
 def test_a_request_has_the_shape_that_api_gateway_gives_it(name):
     context = SAMPLES[name]["requestContext"]
     # Of what an authorizer says, only plain values reach a function; Powertools' model knows Cognito's lists instead.
-    assert all(isinstance(value, str | int | bool) for value in context["authorizer"].values())
+    assert all(isinstance(value, str | int | bool) for value in context.get("authorizer", {}).values())
     models.APIGatewayProxyEventModel.model_validate(SAMPLES[name] | {"requestContext": context | {"authorizer": None}})
 
 
