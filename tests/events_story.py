@@ -35,7 +35,7 @@ class Story:
 
     def __init__(self):
         clock = FakeClock()
-        bounds = Bounds(placements=("surge", "recreate"))
+        bounds = Bounds(placements=("surge", "recreate"), instance_types=("ml.g5.xlarge", "ml.m5.xlarge"))
         stores = {"drop": FakeBucket(clock=clock), "store": FakeBucket(clock=clock)}
         self.ports = fake_ports(**stores, clock=clock, bounds=bounds)
 
@@ -54,6 +54,7 @@ class Story:
         self._examined_version("v9")
         self._gated_and_queued_version("v11", "v12")
         self._recreated_version("v13")
+        self._fallen_back_version("v14")
         self._revived()
         self._swept()
         self._given_up()
@@ -157,6 +158,14 @@ class Story:
         self._put(name)
         self._look(name)
         self._go(8)
+
+    def _fallen_back_version(self, name):
+        """Let a version have its second instance type, for want of the first."""
+        self.ports.drop.put(f"digits/{name}/deploy.yaml", b"instance_types: [ml.g5.xlarge, ml.m5.xlarge]")
+        self.ports.fleet.becomes[name] = Running(FleetState.FAILED, reason="no instance is free", by_fleet=True)
+        self._put(name)
+        self._look(name)
+        self._go(4)
 
     def _revived(self):
         promoted = Records(self.ports.registry).endpoint(DIGITS).value.promoted

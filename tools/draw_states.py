@@ -17,6 +17,7 @@ when each action is taken.
 _WORDS = {
     "Start": "start the canary, or give it room",
     "Restart": "start a failed canary anew",
+    "FallBack": "try another instance type",
     "Stop": "stop what makes room",
     "StartStable": "start stable again",
     "Examine": "ask it its golden.jsonl",

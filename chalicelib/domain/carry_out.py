@@ -4,14 +4,17 @@ from dataclasses import replace
 from datetime import datetime
 
 from chalicelib.domain.deployment import Endpoint
-from chalicelib.domain.moves import approved, baking, ended, promoted, recreating, returning, shifted
+from chalicelib.domain.moves import approved, baking, ended, fallen_back, promoted, recreating, returning, shifted
 from chalicelib.domain.rollout import (
     Approve,
     Await,
+    Back,
     Bake,
     Extend,
     Fail,
+    FallBack,
     Observation,
+    Onward,
     Phase,
     Promote,
     Recreate,
@@ -22,7 +25,7 @@ from chalicelib.domain.rollout import (
 )
 from chalicelib.domain.states import check
 
-Change = Extend | Shift | Await | Approve | Recreate | Bake | Promote | Return | RollBack | Fail
+Change = FallBack | Extend | Onward | Back
 
 
 def carry_out(
@@ -41,6 +44,8 @@ def _moved(
         case Extend() | Await() | Approve() | Return():
             kind, after = _stayed(action, rollout, now)
             return kind, endpoint, after
+        case FallBack(instance_type, reason):
+            return "rollout.fell_back", *fallen_back(endpoint, rollout, instance_type, reason, now)
         case RollBack(reason) | Fail(reason):
             phase = action.phase if isinstance(action, RollBack) else Phase.FAILED
             return f"rollout.{phase}", *ended(endpoint, rollout, phase, reason, now)

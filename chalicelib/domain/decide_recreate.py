@@ -5,7 +5,7 @@ Nothing answers meanwhile, which the plan says beforehand. Windows and gates hol
 
 from datetime import datetime
 
-from chalicelib.domain.decide_start import broken_start, examination
+from chalicelib.domain.decide_start import broken_start, examination, no_room
 from chalicelib.domain.decide_step import gate, stable_gone, window
 from chalicelib.domain.deployment import FleetState
 from chalicelib.domain.rollout import (
@@ -47,6 +47,8 @@ def recreating(rollout: Rollout, seen: Observation, now: datetime) -> Action:
     """Nothing answers: stop stable, start the canary, and give it all traffic."""
     if rollout.wish == "abort":
         return Return("aborted by a person while it was recreated", Phase.ABORTED)
+    if elsewhere := no_room(rollout, seen.canary):
+        return elsewhere
     if broken := broken_start(rollout, seen.canary):
         return Return(broken.reason, Phase.FAILED, broken.unservable)
     if seen.stable and seen.stable.state is not FleetState.ABSENT:
@@ -57,7 +59,7 @@ def recreating(rollout: Rollout, seen: Observation, now: datetime) -> Action:
 
 
 def _awaited(rollout: Rollout, seen: Observation, now: datetime) -> Action:
-    until = (rollout.step_since or rollout.opened) + rollout.plan.start_timeout
+    until = (rollout.start_since or rollout.step_since or rollout.opened) + rollout.plan.start_timeout
     if now >= until:
         return Return(f"not ready after {rollout.plan.start_timeout}: {state(seen.canary)}", Phase.FAILED)
     if seen.canary.state is FleetState.ABSENT:

@@ -8,6 +8,7 @@ from chalicelib.domain.rollout import (
     Action,
     Examine,
     Fail,
+    FallBack,
     Hold,
     Observation,
     Phase,
@@ -27,7 +28,7 @@ def starting(rollout: Rollout, seen: Observation, now: datetime) -> Action:
         return RollBack("aborted by a person before it had traffic", Phase.ABORTED)
     if rollout.retry and seen.canary.state is FleetState.FAILED:
         return Restart(f"{rollout.ref} failed before and gets another start")
-    if broken := broken_start(rollout, seen.canary):
+    if broken := no_room(rollout, seen.canary) or broken_start(rollout, seen.canary):
         return broken
     if seen.canary.state is not FleetState.READY or not seen.canary.digest:
         return _await_start(rollout, seen.canary, now)
@@ -44,6 +45,13 @@ def examination(rollout: Rollout) -> Action | None:
     return None if exam.is_done else Examine(f"golden.jsonl: {exam.asked} lines answered so far")
 
 
+def no_room(rollout: Rollout, canary: Running) -> Action | None:
+    """Fall back on another instance type where it failed for want of room, and by no doing of the model's."""
+    if canary.state is FleetState.FAILED and canary.by_fleet and rollout.next_type:
+        return FallBack(rollout.next_type, f"{canary.reason}; {rollout.next_type} is tried instead")
+    return None
+
+
 def broken_start(rollout: Rollout, canary: Running) -> Fail | None:
     if canary.state is FleetState.FAILED:
         reason = canary.reason or "the canary failed to start and said nothing"
@@ -56,7 +64,7 @@ def broken_start(rollout: Rollout, canary: Running) -> Fail | None:
 
 
 def _await_start(rollout: Rollout, canary: Running, now: datetime) -> Action:
-    until = rollout.opened + rollout.plan.start_timeout
+    until = (rollout.start_since or rollout.opened) + rollout.plan.start_timeout
     if now >= until and not rollout.paused:
         return Fail(f"not ready after {rollout.plan.start_timeout}: {state(canary)}", unservable=False)
     if canary.state is FleetState.ABSENT:

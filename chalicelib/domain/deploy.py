@@ -101,7 +101,10 @@ def _over(base: Settled, wishes: Wishes) -> Settled:
     plan = _said(base.plan, wishes, "step_time max_extensions on_inconclusive keep_warm windows on_newer placement")
     plan = _gated(_by_strategy(plan, wishes), wishes)
     thresholds = _said(plan.thresholds, wishes.thresholds, " ".join(ThresholdWishes.model_fields))
-    resources = _said(base.resources, wishes, "memory_mb instance_type environment")
+    resources = _said(base.resources, wishes, "memory_mb environment")
+    if wishes.types:
+        resources = replace(resources, instance_type=wishes.types[0])
+        plan = replace(plan, fallback_types=wishes.types[1:])
     count = wishes.count(resources.replicas)
     resources = replace(resources, replicas=count, max_replicas=wishes.most(count, resources.max_replicas))
     if wishes.start_timeout is not None:
@@ -192,7 +195,8 @@ def _past_names(wishes: Wishes, bounds: Bounds) -> list[str]:
     names = [past_name(name, bounds) for name in wishes.environment or {}]
     names += [_past_question(gate.ask, bounds) for gate in wishes.gates or ()]
     ways = [("strategy", wishes.strategy, bounds.strategies), ("placement", wishes.placement, bounds.placements)]
-    return [_past_type(wishes.instance_type, bounds), *(_past_way(*way) for way in ways), *names]
+    types = [_past_type(name, bounds) for name in wishes.types]
+    return [*types, *(_past_way(*way) for way in ways), *names]
 
 
 def _past_question(name: str, bounds: Bounds) -> str:
@@ -208,8 +212,8 @@ def _past_way(what: str, way: str | None, allowed: tuple[str, ...]) -> str:
     return f"{what} {way} is not among those that the operator allows ({', '.join(allowed)})"
 
 
-def _past_type(name: str | None, bounds: Bounds) -> str:
-    if name is None or name in bounds.instance_types:
+def _past_type(name: str, bounds: Bounds) -> str:
+    if name in bounds.instance_types:
         return ""
     allowed = ", ".join(bounds.instance_types) or "none"
     return f"instance_type {name} is not among those that the operator allows ({allowed})"

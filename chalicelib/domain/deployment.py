@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -37,16 +37,26 @@ class Deployment:
 
 def deployment_of(endpoint: str, version: Version, resources: Resources) -> Deployment:
     """Return the deployment of a version for an endpoint, its id a digest of everything that makes it."""
-    spec = f"{endpoint}\0{version.ref}\0{version.digest}\0{resources}"
-    short = hashlib.sha256(spec.encode()).hexdigest()[:12]
     return Deployment(
-        id=f"{version.ref.version_id[:24].lower()}-{short}",
+        id=_id(endpoint, version.ref, version.digest, resources),
         endpoint=endpoint,
         ref=version.ref,
         digest=version.digest,
         store_prefix=version.store_prefix,
         resources=resources,
     )
+
+
+def on_type(deployment: Deployment, instance_type: str) -> Deployment:
+    """Return the deployment of the same version on other hardware: another one, with an id of its own."""
+    resources = replace(deployment.resources, instance_type=instance_type)
+    other = _id(deployment.endpoint, deployment.ref, deployment.digest, resources)
+    return replace(deployment, id=other, resources=resources)
+
+
+def _id(endpoint: str, ref: VersionRef, digest: str, resources: Resources) -> str:
+    spec = f"{endpoint}\0{ref}\0{digest}\0{resources}"
+    return f"{ref.version_id[:24].lower()}-{hashlib.sha256(spec.encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True)

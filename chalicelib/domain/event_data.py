@@ -111,6 +111,11 @@ class Approved(OfRollout):
 
 
 @_exact
+class FellBack(Moved):
+    instance_type: Annotated[str, Field(description="that is tried now")]
+
+
+@_exact
 class Returned(TypedDict):
     split: Split
 
@@ -150,6 +155,7 @@ KINDS: Mapping[str, Any] = {
     "rollout.queued": OfRollout,
     "rollout.opened": Opened,
     "rollout.examined": Examined,
+    "rollout.fell_back": FellBack,
     "rollout.shifted": Moved,
     "rollout.extended": Moved,
     "rollout.gate_waiting": Waiting,

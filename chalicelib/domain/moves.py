@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from chalicelib.domain.deployment import Endpoint
+from chalicelib.domain.deployment import Endpoint, on_type
 from chalicelib.domain.rollout import Phase, Rollout
 from chalicelib.domain.split import WHOLE, Split
 from chalicelib.domain.traffic import Traffic
@@ -33,6 +33,15 @@ def shifted(endpoint: Endpoint, rollout: Rollout, step: int, reason: str, now: d
 def baking(endpoint: Endpoint, rollout: Rollout, reason: str, now: datetime, last: Traffic) -> tuple[Endpoint, Rollout]:
     """Give the canary all traffic; it is judged on, by stable's `last` window, and stable is what is promoted."""
     return shifted(endpoint, replace(rollout, baseline=last), len(rollout.plan.steps) - 1, reason, now)
+
+
+def fallen_back(
+    endpoint: Endpoint, rollout: Rollout, instance_type: str, reason: str, now: datetime
+) -> tuple[Endpoint, Rollout]:
+    """Give the canary another instance type; what was begun on the one before retires."""
+    canary = on_type(rollout.canary, instance_type)
+    after = replace(rollout, canary=canary, start_since=now, reason=reason)
+    return replace(opened(endpoint, after), retiring={**endpoint.retiring, rollout.canary.id: now}), after
 
 
 def recreating(

@@ -54,6 +54,7 @@ class Plan:
     windows: tuple[str, ...] = ()  # when a step may be taken, as domain.windows reads them; none: at any time
     on_newer: OnNewer = OnNewer.SUPERSEDE
     placement: Placement = Placement.SURGE
+    fallback_types: tuple[str, ...] = ()  # instance types, tried in order where there is no room for the canary's
 
 
 class Phase(StrEnum):
@@ -106,6 +107,14 @@ class Rollout:
     baseline: Traffic | None = None  # of stable, in the window before the canary got all traffic
 
     then: Phase = Phase.ROLLED_BACK  # how it ends once it has returned
+    start_since: datetime | None = None  # when its canary got another instance type
+
+    @property
+    def next_type(self) -> str:
+        """The instance type to try after the canary's, "" when all were tried."""
+        types = ["", *self.plan.fallback_types, ""]
+        tried = self.canary.resources.instance_type
+        return types[types.index(tried) + 1] if tried in self.plan.fallback_types else types[1]
 
     @property
     def recreates(self) -> bool:
@@ -157,6 +166,14 @@ class Start:
 
     reason: str
     at_least: int = 1  # replicas
+
+
+@dataclass(frozen=True)
+class FallBack:
+    """Give the canary the next instance type: there is no room for the one that it has."""
+
+    instance_type: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -276,4 +293,4 @@ class Fail:
 OfFleet = Start | Restart | Stop | StartStable  # what the fleet is asked for; our records stay
 Onward = Shift | Await | Approve | Recreate | Bake | Promote
 Back = Return | RollBack | Fail
-Action = OfFleet | Examine | Hold | Extend | Onward | Back
+Action = OfFleet | FallBack | Examine | Hold | Extend | Onward | Back

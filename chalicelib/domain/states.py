@@ -17,6 +17,7 @@ _MAKING_ROOM = frozenset({Phase.RECREATING, Phase.RETURNING})  # a newer version
 TABLE: Mapping[str, Mapping[Phase, frozenset[Phase]]] = {
     "Start": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.RECREATING, Phase.STEPPING)},
     "Restart": {Phase.STARTING: frozenset({Phase.STARTING})},
+    "FallBack": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.RECREATING)},
     "Stop": {phase: frozenset({phase}) for phase in (Phase.RECREATING, Phase.RETURNING)},
     "StartStable": {Phase.RETURNING: frozenset({Phase.RETURNING})},
     "Examine": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.RECREATING)},

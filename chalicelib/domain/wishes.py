@@ -62,11 +62,12 @@ def _instance_type(name: object) -> object:
 
 
 def _endpoints(names: object) -> tuple[str, ...]:
-    if not isinstance(names, list | tuple) or not 1 <= len(names) <= _MOST_ENDPOINTS or len(set(names)) < len(names):
-        raise ValueError(f"must be a list of 1 to {_MOST_ENDPOINTS} names, each once, such as [numbers, letters]")
-    for name in names:
+    listed = tuple(names) if isinstance(names, list | tuple) else ()
+    for name in listed:
         _endpoint(name)
-    return tuple(names)
+    if not 1 <= len(listed) <= _MOST_ENDPOINTS or len(set(listed)) < len(listed):
+        raise ValueError(f"must be a list of 1 to {_MOST_ENDPOINTS} names, each once, such as [numbers, letters]")
+    return listed
 
 
 def _steps(steps: object) -> tuple[int, ...]:
@@ -105,6 +106,7 @@ def _environment(variables: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+InstanceType = Annotated[str, BeforeValidator(_instance_type)]
 Environment = Annotated[Mapping[str, str], BeforeValidator(_environment)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -168,7 +170,8 @@ class Wishes(_Strict):
     min: Positive | None = None
     max: Positive | None = None
     memory_mb: Positive | None = None
-    instance_type: Annotated[str, BeforeValidator(_instance_type)] | None = None
+    instance_type: InstanceType | None = None
+    instance_types: Annotated[tuple[InstanceType, ...], Field(strict=False, min_length=1, max_length=10)] | None = None
     environment: Environment | None = None
 
     @model_validator(mode="after")
@@ -184,6 +187,19 @@ class Wishes(_Strict):
         if self.endpoint is not None and self.endpoints is not None:
             raise ValueError("endpoints: say either endpoint or endpoints, not both")
         return self
+
+    @model_validator(mode="after")
+    def _one_list(self) -> Self:
+        if self.instance_types and self.instance_type:
+            raise ValueError("instance_types: say either instance_type or instance_types, not both")
+        if len(set(self.types)) < len(self.types):
+            raise ValueError("instance_types: one is there twice; each is tried once")
+        return self
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The instance types to try, in order."""
+        return self.instance_types or ((self.instance_type,) if self.instance_type else ())
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -21,6 +21,7 @@ from chalicelib.domain.rollout import (
     Await,
     Examine,
     Fail,
+    FallBack,
     Hold,
     Observation,
     Phase,
@@ -41,6 +42,8 @@ from chalicelib.pipeline.ports import Capacity, Ports, Write
 from chalicelib.pipeline.records import Records, Stored, to_json
 from chalicelib.pipeline.transitions import of_rollout
 from chalicelib.pipeline.wakeups import wake_catalogue, wake_endpoint
+
+_OVER_QUOTA = "over_quota"  # of a fleet that has no more of an instance type to give
 
 
 def advance(name: str, ports: Ports) -> Action | None:
@@ -133,6 +136,8 @@ def _start(capacity: Capacity, at: _Gathered, ports: Ports) -> None:
         ports.fleet.ensure(at.rollout.value.canary, capacity)
     except Rejected as error:
         match at.rollout.value.phase:
+            case Phase.STARTING | Phase.RECREATING if error.code == _OVER_QUOTA and at.rollout.value.next_type:
+                _change(FallBack(at.rollout.value.next_type, str(error)), at, ports)
             case Phase.STARTING:
                 _change(Fail(str(error), unservable=False), at, ports)
             case Phase.RECREATING:
@@ -145,11 +150,19 @@ def _change(action: Change, at: _Gathered, ports: Ports, also: Sequence[Write] =
     """Write both records, and tell the transition, all or nothing; raises Conflict."""
     now = ports.clock()
     kind, served, rolled = carry_out(action, at.endpoint.value, at.rollout.value, at.seen, now)
-    gate = {"gate": action.weight} if isinstance(action, Await | Approve) else {}
-    data = {"split": dict(served.split.weights), **gate, **at.judgement}
+    data = {"split": dict(served.split.weights), **_about(action), **at.judgement}
     told = of_rollout(kind, rolled, rolled.reason, at=now, **data)
     writes = [replace(at.endpoint, value=served).write, replace(at.rollout, value=rolled).write, *also]
     ports.registry.commit(writes, [told])
+
+
+def _about(action: Change) -> dict[str, Any]:
+    match action:
+        case Await(weight) | Approve(weight):
+            return {"gate": weight}
+        case FallBack(instance_type):
+            return {"instance_type": instance_type}
+    return {}
 
 
 def _unservable(rollout: Rollout, reason: str, ports: Ports) -> Write:

@@ -15,8 +15,9 @@ def transition(kind: str, subject: str, message: str, *, at: datetime, once: str
 
 
 def of_rollout(kind: str, rollout: Rollout, message: str, *, at: datetime, **data: Any) -> Transition:
-    """Return a transition of a rollout; its step and extension tell one from the next of the same kind."""
+    """Return a transition of a rollout; its step, extension and start tell one from the next of the same kind."""
     once = f"{rollout.id}\0{rollout.step}\0{rollout.extensions}\0{rollout.wish}\0{rollout.paused}"
+    once += f"\0{rollout.canary.id}" if rollout.start_since else ""  # on another instance type
     name = hashlib.sha256(f"{kind}\0{once}".encode()).hexdigest()[:24]
     about = {"endpoint": rollout.endpoint, "version": str(rollout.ref), **data}
     return Transition(

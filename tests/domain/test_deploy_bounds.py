@@ -243,6 +243,13 @@ def test_a_gate_stands_before_a_step_of_the_plan(mapping, said):
         settled(mapping)
 
 
+def test_the_first_of_several_instance_types_is_taken_and_the_others_are_tried_after_it():
+    found = settled({"instance_types": ["ml.m5.large", "ml.g5.xlarge"]})
+    assert (found.resources.instance_type, found.plan.fallback_types) == ("ml.m5.large", ("ml.g5.xlarge",))
+    with pytest.raises(Rejected, match=r"instance_type ml\.p5\.48xlarge is not among"):
+        settled({"instance_types": ["ml.m5.large", "ml.p5.48xlarge"]})
+
+
 @pytest.mark.parametrize("owner", [None, "digits"])
 def test_a_model_may_deploy_to_a_new_endpoint_and_to_its_own(owner):
     may_deploy(owner, REF, "numbers", Bounds())

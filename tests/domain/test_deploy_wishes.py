@@ -105,6 +105,12 @@ def test_a_duration_beyond_all_time_is_refused():
         ({"thresholds": {"max_latency_ratio": 0.5}}, "thresholds.max_latency_ratio: must be greater than or equal"),
         ({"instance_type": "ML G5"}, "instance_type: must be an instance type, such as ml.g5.xlarge, not 'ML G5'"),
         ({"instance_type": 5}, "instance_type: must be an instance type"),
+        (
+            {"instance_type": "ml.m5.large", "instance_types": ["ml.g5.xlarge"]},
+            "instance_types: say either instance_type or instance_types, not both",
+        ),
+        ({"instance_types": ["ml.m5.large", "ml.m5.large"]}, "instance_types: one is there twice"),
+        ({"instance_types": ["ML G5"]}, "instance_types.0: must be an instance type"),
         ({"environment": ["A"]}, "environment: must map names to values"),
         ({"environment": {"A": 3.1}}, "environment: the value of A must be text: write it in quotes, as in A: '3.1'"),
         ({"environment": {"A B": "1"}}, "environment: 'A B' is no name of a variable"),
