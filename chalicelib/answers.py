@@ -86,6 +86,7 @@ class Running(Answer):
     restarts: int
     most: int
     by_fleet: bool
+    drifted: bool
     image: str
     start_s: float
 

@@ -55,6 +55,7 @@ class Story:
         self._gated_and_queued_version("v11", "v12")
         self._recreated_version("v13")
         self._fallen_back_version("v14")
+        self._drifted_version("v20")
         self._revived()
         self._swept()
         self._given_up()
@@ -106,6 +107,11 @@ class Story:
     def _sick_version(self, name):
         self._count(*self._tried(name), errors=200)
         self.ports.clock.tick(seconds=61)
+        self._go(1)
+
+    def _drifted_version(self, name):
+        canary, _ = self._tried(name)
+        self.ports.fleet.running[canary] = Running(FleetState.READY, ready=1, digest="of other bytes")
         self._go(1)
 
     def _broken_version(self, name):

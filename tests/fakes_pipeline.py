@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.deployment import Deployment, FleetState, Running
 from chalicelib.domain.invocation import Call, NoAnswer, Reply
+from chalicelib.domain.proof import Served
+from chalicelib.domain.split import Split, assign, bucket
 from chalicelib.domain.traffic import EDGES_MS, Traffic
 from chalicelib.domain.transition import Transition
 from chalicelib.pipeline.ports import ONE, Capacity, Ports
@@ -87,6 +89,18 @@ class FakeMetrics:
 
     def rate(self, deployment_id: str) -> float | None:
         return self.rates.get(deployment_id, 0.0)
+
+
+@dataclass
+class FakeProber:
+    """Endpoints as the public path serves them: the split in force, and what each deployment says that it is."""
+
+    splits: dict[str, tuple[Split, dict[str, Served]]] = field(default_factory=dict)
+
+    def ask(self, endpoint: str, keys: Sequence[str]) -> dict[str, Served]:
+        split, served = self.splits.get(endpoint, (Split(), {}))
+        chosen = {key: assign(split, bucket(key, split.salt)) for key in keys if split.weights}
+        return {key: served[deployment] for key, deployment in chosen.items() if deployment in served}
 
 
 @dataclass

@@ -31,7 +31,7 @@ def seen(endpoint: "DescribeEndpointOutputTypeDef", *, config: str, most: int) -
         return Running(FleetState.FAILED, reason=_failure(endpoint), by_fleet=_lacks_room(endpoint))
     if endpoint.get("EndpointConfigName") != config:
         other = f"{status} with endpoint config {endpoint.get('EndpointConfigName')}, not {config}"
-        return Running(FleetState.FAILED, reason=other, by_fleet=True)
+        return Running(FleetState.FAILED, reason=other, by_fleet=True, drifted=True)
     return _serving(endpoint, most)
 
 

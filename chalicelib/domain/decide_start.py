@@ -59,7 +59,7 @@ def broken_start(rollout: Rollout, canary: Running) -> Fail | None:
     if canary.restarts:
         return Fail(crash(canary), unservable=True)
     if is_other(rollout, canary):
-        return Fail(other_digest(rollout, canary), unservable=False)
+        return Fail(other_digest(rollout, canary), unservable=False, drift=True)
     return None
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from chalicelib.domain.decide_step import gate, stable_gone, take
 from chalicelib.domain.deployment import FleetState, Running
 from chalicelib.domain.judge import LEAST_STABLE, is_sick, judge
+from chalicelib.domain.proof import contradiction, is_whole
 from chalicelib.domain.rollout import (
     Action,
     Extend,
@@ -19,7 +20,6 @@ from chalicelib.domain.rollout import (
     Return,
     RollBack,
     Rollout,
-    Shift,
 )
 from chalicelib.domain.seen_words import crash, is_other, other_digest, state
 from chalicelib.domain.split import WHOLE
@@ -29,7 +29,7 @@ from chalicelib.domain.traffic import Traffic
 def with_traffic(rollout: Rollout, seen: Observation, now: datetime) -> Action:
     action = _decided(rollout, seen, now)
     if isinstance(action, RollBack) and rollout.recreates:
-        return Return(action.reason, action.phase)  # there is nothing yet to go back to
+        return Return(action.reason, action.phase, drift=action.drift)  # there is nothing yet to go back to
     return action
 
 
@@ -43,6 +43,7 @@ def _decided(rollout: Rollout, seen: Observation, now: datetime) -> Action:
         or _worse(verdict)
         or _awaiting(seen.canary)
         or _drift(rollout, seen)
+        or _contradicted(rollout, seen)
         or _too_soon(rollout, now)
         or _by_verdict(rollout, seen, verdict, now)
     )
@@ -79,9 +80,9 @@ def _broken(rollout: Rollout, canary: Running) -> Action | None:
     if canary.restarts:
         return RollBack(crash(canary))
     if canary.state in {FleetState.FAILED, FleetState.ABSENT, FleetState.STOPPING}:
-        return RollBack(f"the canary is {state(canary)}")
+        return RollBack(f"the canary is {state(canary)}", drift=canary.drifted)
     if is_other(rollout, canary):
-        return RollBack(other_digest(rollout, canary))
+        return RollBack(other_digest(rollout, canary), drift=True)
     return None
 
 
@@ -95,12 +96,18 @@ def _awaiting(canary: Running) -> Action | None:
 
 
 def _drift(rollout: Rollout, seen: Observation) -> Action | None:
-    """Restore a split that isn't what the record asks for, whoever changed it."""
+    """Go back when the split isn't what the record asks for: what was judged isn't what was served."""
     asked = _with_traffic({rollout.stable: WHOLE - rollout.weight, rollout.canary.id: rollout.weight})
     found = _with_traffic(seen.split.weights)
     if found == asked:
         return None
-    return Shift(rollout.step, f"the split is {found}, not {asked}: restored")
+    return RollBack(f"the split is {found}, not {asked}", drift=True)
+
+
+def _contradicted(rollout: Rollout, seen: Observation) -> Action | None:
+    """Go back when callers are answered otherwise than the split says, or by other bytes than the registered."""
+    wrong = contradiction(seen.answers, {rollout.canary.id: rollout.canary.digest})
+    return RollBack(wrong, drift=True) if wrong else None
 
 
 def _with_traffic(weights: Mapping[str, int]) -> dict[str, int]:
@@ -125,6 +132,8 @@ def _by_verdict(rollout: Rollout, seen: Observation, verdict: Judgement, now: da
 
 
 def _onward(rollout: Rollout, seen: Observation, why: str, now: datetime) -> Action:
+    if not is_whole(seen.answers):
+        return Hold(f"{why}; who answers on the public path isn't proven yet")
     if rollout.phase is Phase.BAKING:
         return Promote(why)
     return take(rollout, seen, rollout.step + 1, why, now)

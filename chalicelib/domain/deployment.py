@@ -93,6 +93,7 @@ class Running:
     restarts: int = 0  # unexpected exits since it was first ready
     most: int = 0  # replicas that it may be asked to have; 0: what it has is all
     by_fleet: bool = False  # it failed for want of room, say, and not by the model's doing
+    drifted: bool = False  # it runs what nobody asked for
     image: str = ""  # id of the image that its replicas run, where the fleet knows it
     start_s: float = 0.0  # seconds from when it was asked for until it was first ready; 0: not known
 

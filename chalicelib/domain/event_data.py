@@ -87,6 +87,13 @@ class Moved(OfRollout):
 
 
 @_exact
+class Drifted(OfRollout):
+    """Something serves otherwise than was asked: the message says what; the rollout's end follows."""
+
+    split: Annotated[Split, Field(description="as it was found")]
+
+
+@_exact
 class Examined(OfRollout):
     """How the canary's answers to its golden.jsonl were, before any traffic."""
 
@@ -164,6 +171,7 @@ KINDS: Mapping[str, Any] = {
     "rollout.baking": Moved,
     "rollout.returning": Moved,
     "rollout.promoted": Moved,
+    "rollout.drifted": Drifted,
     "rollout.rolled_back": Moved,
     "rollout.failed": Moved,
     "rollout.aborted": Moved,

@@ -4,13 +4,14 @@ The record says what was asked and when; it is never believed about the world. `
 observation and the time into one action; it never calls anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from chalicelib.domain.deployment import Deployment, Running
 from chalicelib.domain.exam import Exam
+from chalicelib.domain.proof import Asked
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.split import Split
 from chalicelib.domain.strategy import Gate, OnNewer, Placement, Strategy
@@ -141,6 +142,7 @@ class Observation:
     canary_traffic: Traffic = field(default_factory=Traffic)
     stable_traffic: Traffic = field(default_factory=Traffic)  # while it bakes: of its last window
     agreed: bool = False  # whom the gate asks said yes
+    answers: Sequence[Asked] = ()  # of callers on the public path; none where nobody can ask
 
 
 class Outcome(StrEnum):
@@ -251,6 +253,7 @@ class Return:
     reason: str
     then: Phase
     unservable: bool = False  # marks the version with the model's error
+    drift: bool = False  # as of RollBack
 
 
 @dataclass(frozen=True)
@@ -276,10 +279,14 @@ class Promote:
 
 @dataclass(frozen=True)
 class RollBack:
-    """All traffic to stable, in one write. `phase` is the rollout's end: rolled_back, aborted or superseded."""
+    """All traffic to stable, in one write. `phase` is the rollout's end: rolled_back, aborted or superseded.
+
+    `drift` says that something serves otherwise than was asked: a split, a digest, a config.
+    """
 
     reason: str
     phase: Phase = Phase.ROLLED_BACK
+    drift: bool = False
 
 
 @dataclass(frozen=True)
@@ -288,6 +295,7 @@ class Fail:
 
     reason: str
     unservable: bool
+    drift: bool = False  # as of RollBack
 
 
 OfFleet = Start | Restart | Stop | StartStable  # what the fleet is asked for; our records stay

@@ -28,7 +28,6 @@ TABLE: Mapping[str, Mapping[Phase, frozenset[Phase]]] = {
     "Shift": {
         Phase.STARTING: frozenset({Phase.STEPPING}),
         Phase.STEPPING: frozenset({Phase.STEPPING}),
-        Phase.BAKING: frozenset({Phase.BAKING}),
     },
     "Recreate": {Phase.STARTING: frozenset({Phase.RECREATING})},
     "Bake": {phase: frozenset({Phase.BAKING}) for phase in (Phase.STARTING, Phase.RECREATING, Phase.STEPPING)},

@@ -34,8 +34,10 @@ from chalicelib.local.fleet.fleet import LocalFleet
 from chalicelib.local.gateway.control import ControlPlane
 from chalicelib.local.gateway.gateway import Gateway, Wiring
 from chalicelib.local.gateway.tls import ensure_certificates, local_names, server_context
+from chalicelib.local.gateway.who import WHO, WHO_ANSWERS
 from chalicelib.local.invoking import SocketInvoker
 from chalicelib.local.options import UpOptions
+from chalicelib.local.proving import HttpsProber
 from chalicelib.local.sqlite import SqliteRegistry
 from chalicelib.local.stores import Connected, Watcher, Webhook, choose_store
 from chalicelib.local.stores.child import free_port
@@ -49,6 +51,7 @@ from chalicelib.pipeline.sealing import StreamingSealer
 from chalicelib.pipeline.wakeups import ADVANCE, LOOK, REGISTER, wake_endpoints_of, wake_upload
 
 _SERVING_IMAGE = Path(__file__).parents[2] / "serving_image"
+_ANYWHERE = {"", "0.0.0.0", "::"}
 _CERTIFICATE = "certificate"
 _RENEWAL = timedelta(days=1)  # how often the server's certificate is looked at; one near its end is replaced
 _POLL = 0.05  # seconds between looks at deployments that start
@@ -142,6 +145,7 @@ class Platform:
             fleet=self._fleet,
             invoker=SocketInvoker(self._fleet.sockets),
             metrics=self._gateway.counters,
+            prober=self._prober(),
             timers=self._wakeups,
             audit=AuditFile(self._home.audit),
             bus=self._bus(),
@@ -154,7 +158,18 @@ class Platform:
             defaults=default_plan(options),
             quiet=Ports.quiet if options.quiet_period is None else options.quiet_period,
         )
-        api.bind(lambda: self._ports, beside=(*api.PREDICT, *webhook_api.OPERATIONS), answers=WEBHOOK_ANSWERS)
+        api.bind(
+            lambda: self._ports,
+            beside=(*api.PREDICT, WHO, *webhook_api.OPERATIONS),
+            answers={**WEBHOOK_ANSWERS, **WHO_ANSWERS},
+        )
+
+    def _prober(self) -> HttpsProber:
+        host = self._options.host if self._options.host not in _ANYWHERE else "localhost"
+        at = f"[{host}]" if ":" in host else host
+        prober = HttpsProber(self._home.connection, lambda: f"https://{at}:{self._gateway.port}")
+        self._parts.callback(prober.close)
+        return prober
 
     def _bus(self) -> Bus:
         """Return what keeps and shows every transition, and what hands it out to webhooks."""

@@ -6,6 +6,7 @@ record), so a crash between them can't happen; asking the fleet twice starts not
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from chalicelib.domain.carry_out import Change, carry_out
@@ -13,6 +14,7 @@ from chalicelib.domain.decide import decide
 from chalicelib.domain.decide_traffic import verdict_on
 from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.errors import NotFound, Rejected
+from chalicelib.domain.proof import Asked, to_ask
 from chalicelib.domain.question import Question
 from chalicelib.domain.rollout import (
     WITH_TRAFFIC,
@@ -36,6 +38,7 @@ from chalicelib.domain.rollout import (
 )
 from chalicelib.domain.split import WHOLE
 from chalicelib.domain.traffic import Traffic
+from chalicelib.domain.transition import Transition
 from chalicelib.pipeline.examine import examine
 from chalicelib.pipeline.open_rollout import open_queued
 from chalicelib.pipeline.ports import Capacity, Ports, Write
@@ -55,6 +58,7 @@ def advance(name: str, ports: Ports) -> Action | None:
         open_queued(name, ports)
         return None
     seen = _asked(rollout.value, observe(endpoint.value, rollout.value, ports), ports)
+    seen = replace(seen, answers=_answers(endpoint.value, rollout.value, ports))
     action = decide(rollout.value, seen, ports.clock())
     _act(action, _Gathered(endpoint, rollout, seen), ports)
     if isinstance(action, Promote | RollBack | Fail):
@@ -83,6 +87,15 @@ def _asked(rollout: Rollout, seen: Observation, ports: Ports) -> Observation:
     why = verdict_on(rollout, seen).reason if rollout.phase in WITH_TRAFFIC else "ready and warmed up"
     question = Question(rollout.endpoint, str(rollout.ref), rollout.id, rollout.gate, why)
     return replace(seen, agreed=ports.questions.may_go_on(ask, question))
+
+
+def _answers(endpoint: Endpoint, rollout: Rollout, ports: Ports) -> Sequence[Asked]:
+    """Ask on the public path who answers callers next to the split's borders."""
+    if not ports.prober or rollout.phase not in WITH_TRAFFIC:
+        return ()
+    asked = to_ask(endpoint.split)
+    served = ports.prober.ask(endpoint.name, [each.key for each in asked])
+    return [replace(each, served=served.get(each.key)) for each in asked]
 
 
 def _of_stable(rollout: Rollout, ports: Ports) -> Traffic:
@@ -153,7 +166,15 @@ def _change(action: Change, at: _Gathered, ports: Ports, also: Sequence[Write] =
     data = {"split": dict(served.split.weights), **_about(action), **at.judgement}
     told = of_rollout(kind, rolled, rolled.reason, at=now, **data)
     writes = [replace(at.endpoint, value=served).write, replace(at.rollout, value=rolled).write, *also]
-    ports.registry.commit(writes, [told])
+    ports.registry.commit(writes, [*_drift(action, at, now), told])
+
+
+def _drift(action: Change, at: _Gathered, now: datetime) -> list[Transition]:
+    """Return what is told of something that serves otherwise than was asked, before what comes of it."""
+    if not (isinstance(action, Return | RollBack | Fail) and action.drift):
+        return []
+    found = dict(at.endpoint.value.split.weights)
+    return [of_rollout("rollout.drifted", at.rollout.value, action.reason, at=now, split=found)]
 
 
 def _about(action: Change) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What the verbs need from the world. Every implementation passes the same contract suite (tests/contracts)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -16,6 +16,7 @@ from chalicelib.domain.invocation import Call, Reply
 from chalicelib.domain.limits import Limits
 from chalicelib.domain.objects import StoredObject
 from chalicelib.domain.policy import NO_POLICY, Policy
+from chalicelib.domain.proof import Served
 from chalicelib.domain.question import Question
 from chalicelib.domain.record import Doc as Doc  # adapters make them, verbs read them  # noqa: PLC0414
 from chalicelib.domain.record import Write as Write  # noqa: PLC0414
@@ -120,6 +121,14 @@ class Metrics(Protocol):
 
     def rate(self, deployment_id: str) -> float | None:
         """Return the requests a second that a deployment had of late (`rate_of_late`); None where nobody counted."""
+        ...
+
+
+class Prober(Protocol):
+    """Asks as a caller does, on the public path, who answers. Nothing is predicted and nothing is counted."""
+
+    def ask(self, endpoint: str, keys: Sequence[str]) -> Mapping[str, Served]:
+        """Return who answers each sticky key; one that nobody answers in a second or two is left out."""
         ...
 
 
@@ -230,6 +239,7 @@ class Ports:
     instance_type: str = ""  # of a deployment whose drop names none, on a fleet that has such
     questions: Questions = field(default_factory=Nobody)
     catalog: Catalog | None = None  # None where there is no such place
+    prober: Prober | None = None  # None where nobody can ask: then each replica's own word is all there is
     audit: Audit = _unkept
     uploads: Uploads | None = None  # None where nobody asks for any
     no_co_resident: str = ""  # why two deployments can't share a device here; "" where they can

@@ -8,6 +8,7 @@ import pytest
 from chalicelib.domain.decide import decide
 from chalicelib.domain.deployment import Deployment, FleetState, Resources, Running
 from chalicelib.domain.exam import Exam
+from chalicelib.domain.proof import Asked, Served
 from chalicelib.domain.refs import VersionRef
 from chalicelib.domain.rollout import (
     ENDS,
@@ -105,7 +106,7 @@ def canary(state: FleetState, **seen) -> Observation:
         (
             STARTING,
             canary(FleetState.READY, ready=1, digest="sha-9"),
-            Fail("the canary serves digest sha-9, not the registered sha-2", unservable=False),
+            Fail("the canary serves digest sha-9, not the registered sha-2", unservable=False, drift=True),
         ),
         (STARTING, NO_TRAFFIC, Shift(0, "ready and warmed up")),
         (replace(STARTING, exam=Exam(asked=7)), NO_TRAFFIC, Examine("golden.jsonl: 7 lines answered so far")),
@@ -196,7 +197,12 @@ def test_the_next_action_before_any_traffic(rollout, seen, action):
         (
             STEP_0,
             replace(GOOD, canary=replace(READY, digest="sha-9")),
-            RollBack("the canary serves digest sha-9, not the registered sha-2"),
+            RollBack("the canary serves digest sha-9, not the registered sha-2", drift=True),
+        ),
+        (
+            STEP_0,
+            replace(GOOD, canary=Running(FleetState.FAILED, reason="InService with config a, not b", drifted=True)),
+            RollBack("the canary is failed: InService with config a, not b", drift=True),
         ),
         (STEP_0, replace(GOOD, canary=Running(FleetState.STARTING)), Hold("the canary is starting")),
         # What became of stable: nothing to go back to, so nothing is moved.
@@ -215,13 +221,30 @@ def test_the_next_action_before_any_traffic(rollout, seen, action):
         (
             STEP_0,
             replace(GOOD, split=split(0)),
-            Shift(0, "the split is {'v1-a': 100}, not {'v1-a': 95, 'v2-b': 5}: restored"),
+            RollBack("the split is {'v1-a': 100}, not {'v1-a': 95, 'v2-b': 5}", drift=True),
         ),
         (
             replace(STEP_0, paused=True),
             replace(GOOD, split=split(25)),
-            Shift(0, "the split is {'v1-a': 75, 'v2-b': 25}, not {'v1-a': 95, 'v2-b': 5}: restored"),
+            RollBack("the split is {'v1-a': 75, 'v2-b': 25}, not {'v1-a': 95, 'v2-b': 5}", drift=True),
         ),
+        # Who answers callers, on the public path.
+        (
+            STEP_0,
+            replace(GOOD, answers=[Asked("k", 4.9, "v2-b", Served("v1-a", "sha-1"))]),
+            RollBack("callers at 4.9 % are answered by v1-a, not by v2-b", drift=True),
+        ),
+        (
+            STEP_0,
+            replace(GOOD, answers=[Asked("k", 4.9, "v2-b", Served("v2-b", "sha-9"))]),
+            RollBack("v2-b answers with digest sha-9, not the registered sha-2", drift=True),
+        ),
+        (
+            STEP_0,
+            replace(GOOD, answers=[Asked("k", 4.9, "v2-b")]),
+            Hold(f"{ENOUGH}; who answers on the public path isn't proven yet"),
+        ),
+        (STEP_0, replace(GOOD, answers=[Asked("k", 4.9, "v2-b", Served("v2-b", "sha-2"))]), Shift(1, ENOUGH)),
         # Room for its share.
         (
             replace(STEP_0, step=1),

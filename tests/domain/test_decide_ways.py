@@ -121,7 +121,7 @@ TOO_FEW = "canary has 10 of the 50 requests needed"
         (
             BAKING,
             replace(GOOD, split=split(0)),
-            Shift(0, "the split is {'v1-a': 100}, not {'v2-b': 100}: restored"),
+            RollBack("the split is {'v1-a': 100}, not {'v2-b': 100}", drift=True),
         ),
     ],
 )

@@ -52,6 +52,7 @@ class Replica(ThreadingMixIn, UnixStreamServer):
         self.socket_path = at
         self.act = act
         self.calls: list[Call] = []
+        self.digest = "sha256:" + "0" * 64
         self.connections = 0
         self.open: set[socket.socket] = set()
         super().__init__(str(at), _Handler)
@@ -98,6 +99,10 @@ class _Handler(BaseHTTPRequestHandler):
         head.append(f"Content-Length: {len(call.answer)}")
         with contextlib.suppress(OSError):  # the gateway gave up on us
             self.wfile.write("\r\n".join(head).encode() + b"\r\n\r\n" + call.answer)
+
+    def do_GET(self):
+        body = json.dumps({"status": "ready", "digest": self.server.digest}).encode()
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
     def log_message(self, *args):
         """Tests are quiet."""

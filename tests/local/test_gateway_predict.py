@@ -230,9 +230,29 @@ def test_an_unknown_endpoint_is_404(one):
     assert (response.status_code, code_of(response)) == (404, "not_found")
 
 
-def test_predict_takes_only_post(one):
+def test_predict_takes_only_post_and_get(one):
+    response = one.client("predict:digits").put("/v1/endpoints/digits/predict")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, POST")
+
+
+def test_get_says_who_would_answer_and_asks_no_model(one):
+    [replica] = one.replicas["v1"]
+    response = one.client("predict:digits").get("/v1/endpoints/digits/predict", headers={"X-Modeldrop-Key": "user-1"})
+    assert response.json() == {
+        "endpoint": "digits",
+        "model_id": "digits",
+        "version_id": "v1",
+        "deployment": "v1",
+        "digest": replica.digest,
+    }
+    assert (replica.calls, one.traffic("v1").requests) == ([], 0)
+
+
+def test_who_would_answer_needs_the_same_scope_and_a_replica_that_answers(one):
+    assert one.client("predict:others").get("/v1/endpoints/digits/predict").status_code == 403
+    one.replicas["v1"].pop().close()
     response = one.client("predict:digits").get("/v1/endpoints/digits/predict")
-    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert (response.status_code, code_of(response)) == (503, "no_answer")
 
 
 def test_an_endpoint_without_a_split_says_what_it_awaits(world):

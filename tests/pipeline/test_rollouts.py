@@ -7,7 +7,7 @@ import pytest
 from chalicelib.domain.deployment import FleetState, Running
 from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.moves import LINGER
-from chalicelib.domain.rollout import Hold, Phase, Promote, RollBack, Rollout, Shift
+from chalicelib.domain.rollout import Hold, Phase, Promote, RollBack, Rollout
 from chalicelib.pipeline import manage, views
 from chalicelib.pipeline.announce import announce
 from chalicelib.pipeline.re_sync import re_sync
@@ -96,16 +96,32 @@ def test_a_newer_version_supersedes_the_running_rollout(ports):
     assert endpoint(ports).split.weights == {stable: 95, deployment(ports, V3): 5}
 
 
-def test_a_split_that_was_changed_behind_our_back_is_restored(ports):
+def test_a_split_that_was_changed_behind_our_back_is_told_as_drift_and_ends_the_rollout(ports):
     stable = live(ports)
     drop(ports, V2)
     go(ports, 2)
     stored = Records(ports.registry).endpoint("digits")
     canary = deployment(ports, V2)
     tampered = {**stored.write.body, "split": {"weights": {stable: 10, canary: 90}, "salt": ""}}
+    asked = {stable: 95, canary: 5}
     ports.registry.commit([type(stored.write)("endpoint", "digits", stored.revision, tampered)])
-    assert isinstance(go(ports), Shift)
-    assert endpoint(ports).split.weights == {stable: 95, canary: 5}
+    assert go(ports) == RollBack(f"the split is {{'{stable}': 10, '{canary}': 90}}, not {asked}", drift=True)
+    assert endpoint(ports).split.weights == {stable: 100}
+    told = [(t.kind, t.data["split"]) for t in ports.registry.timeline(subject="digits")[-2:]]
+    assert told == [("rollout.drifted", {stable: 10, canary: 90}), ("rollout.rolled_back", {stable: 100})]
+
+
+def test_a_canary_that_answers_with_other_bytes_is_told_as_drift_and_goes_back(ports):
+    stable = live(ports)
+    drop(ports, V2)
+    go(ports, 2)
+    ports.fleet.running[deployment(ports, V2)] = Running(FleetState.READY, ready=1, digest="of others")
+    go(ports)
+    assert endpoint(ports).split.weights == {stable: 100}
+    assert [t.kind for t in ports.registry.timeline(subject="digits")[-2:]] == [
+        "rollout.drifted",
+        "rollout.rolled_back",
+    ]
 
 
 def test_after_promotion_the_old_deployment_stays_warm_for_a_while_and_then_goes(ports):

@@ -68,8 +68,10 @@ def _is_whole(answer: bytes) -> bool:
 def read_answer(answer: bytes) -> Answer:
     """Read `200 {"status": "ready", "digest": "sha256:…"}`; anything else is silence."""
     head, _, body = answer.partition(b"\r\n\r\n")
-    if not re.match(rb"HTTP/1\.[01] 200 ", head):
-        return SILENCE
+    return read_body(body) if re.match(rb"HTTP/1\.[01] 200 ", head) else SILENCE
+
+
+def read_body(body: bytes) -> Answer:
     try:
         said = json.loads(body)
     except ValueError:

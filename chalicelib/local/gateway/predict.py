@@ -6,6 +6,7 @@ the deployment that failed, whether or not the caller notices.
 """
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from time import perf_counter
 
 from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.split import choose
+from chalicelib.local.fleet.ping import SILENCE, TIMEOUT_S, read_body
+from chalicelib.local.fleet.ping import Answer as Ping
 from chalicelib.local.gateway.answers import NONFINITE, Stamps, stamped
 from chalicelib.local.gateway.counters import Counters
 from chalicelib.local.gateway.messages import Request, Response, error
@@ -33,6 +36,8 @@ _OURS = frozenset((
     b"x-amzn-sagemaker-custom-attributes",
 ))  # fmt: skip
 _ERROR = 500
+_OK = 200
+_PING = (b"GET /ping HTTP/1.1\r\nhost: replica\r\n\r\n",)
 
 
 @dataclass(slots=True)
@@ -78,6 +83,25 @@ class Predictor:
         if not stand_in:
             return await self._insist(forward, chosen)
         return await self._try(forward, chosen) or await self._insist(forward, stand_in)
+
+    async def who(self, endpoint: Endpoint, key: str) -> Response:
+        """Say who would answer: the split chooses as for a prediction, and a replica says its digest. Nobody counts."""
+        chosen, _ = choose(endpoint.split, key, random.random())  # noqa: S311
+        said = await self._ping(self._pick(chosen, ()))
+        if not said.ready:
+            message = f"no replica of {chosen} says that it is ready; try again"
+            return error(503, "no_answer", message, (b"retry-after", b"1"))
+        ref = endpoint.deployments[chosen].ref
+        served = {"model_id": ref.model_id, "version_id": ref.version_id, "deployment": chosen, "digest": said.digest}
+        return Response(200, json.dumps({"endpoint": endpoint.name, **served}).encode())
+
+    @staticmethod
+    async def _ping(replica: Replica | None) -> Ping:
+        try:
+            answer = await replica.call(_PING, TIMEOUT_S) if replica else None
+        except (Broken, TimedOut):
+            return SILENCE
+        return read_body(answer.body) if answer and answer.status == _OK else SILENCE
 
     async def _try(self, forward: Forward, deployment: str) -> Response | None:
         """Return a canary's answer; None when it gave none, which is counted."""

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from chalicelib.domain import served_by
 from chalicelib.domain.aliases import addressed
+from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.scopes import ADMIN, dark_scope, predict_scope
 from chalicelib.local.gateway.bodies import NATIVE, as_meant, route_of
@@ -79,6 +80,8 @@ class GatewayService:
                 return await self._ask_control(request)
             if called is _METRICS:
                 return self._metrics(request)
+            if request.method == "GET":
+                return await self._who(request, called[0])
             forward = self._forward(request, *called)
             if isinstance(forward, Response):
                 return forward
@@ -86,21 +89,31 @@ class GatewayService:
         except Rejected as rejected:
             return refusal(rejected)
 
+    async def _who(self, request: Request, name: str) -> Response:
+        """Say who would answer a prediction; no model is asked for one, and nothing is counted."""
+        assert request.caller  # noqa: S101  # admitted
+        require(request.caller, predict_scope(name))
+        endpoint = self._endpoint(name)
+        return (
+            await self._predictor.who(endpoint, request.get(KEY)) if endpoint.split.weights else _not_serving(endpoint)
+        )
+
+    def _endpoint(self, name: str) -> Endpoint:
+        if endpoint := self._routes.endpoint(name):
+            return endpoint
+        raise NotFound(f"no endpoint is called {name!r}; GET /v1/endpoints lists those there are")
+
     def _forward(self, request: Request, name: str, raw: bool) -> Forward | Response:  # noqa: FBT001
         """Return what is to be sent to a replica, or why nothing is."""
         assert request.caller  # noqa: S101  # admitted
         alias, version = request.get(ALIAS), request.get(VERSION)
         require(request.caller, dark_scope(name) if version else predict_scope(name))
         if request.method != "POST":
-            return _not_allowed(request, b"POST")
-        endpoint = self._routes.endpoint(name)
-        if endpoint is None:
-            raise NotFound(f"no endpoint is called {name!r}; GET /v1/endpoints lists those there are")
+            return _not_allowed(request, b"GET, POST")
+        endpoint = self._endpoint(name)
         asked = addressed(endpoint, alias=alias, version=version)
         if not (asked or endpoint.split.weights):
-            awaited = f"its first rollout {endpoint.rollout}" if endpoint.rollout else "a version to be dropped"
-            message = f"endpoint {name!r} serves nothing yet; awaited: {awaited}"
-            return error(503, "not_serving_yet", message, (b"retry-after", b"5"))
+            return _not_serving(endpoint)
         request = request if raw else as_meant(request)
         route = NATIVE if raw else route_of(request)
         id_ = self._id_of(request)
@@ -153,6 +166,12 @@ def _called(target: str) -> tuple[str, bool] | None:
         return _METRICS
     called = _PREDICT.fullmatch(path)
     return (called[1], (called[2] or called[3]) == "rawPredict") if called else None
+
+
+def _not_serving(endpoint: Endpoint) -> Response:
+    awaited = f"its first rollout {endpoint.rollout}" if endpoint.rollout else "a version to be dropped"
+    message = f"endpoint {endpoint.name!r} serves nothing yet; awaited: {awaited}"
+    return error(503, "not_serving_yet", message, (b"retry-after", b"5"))
 
 
 def _not_allowed(request: Request, allowed: bytes) -> Response:
