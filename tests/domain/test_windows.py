@@ -1,5 +1,7 @@
 """When a step may be taken: windows of the week, in the wall clock of a time zone."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -65,6 +67,14 @@ def test_a_step_waits_for_the_next_opening(windows, now, opens):
 def test_what_is_no_window_is_refused_with_the_form(text, said):
     with pytest.raises(ValueError, match=said):
         window_from(text)
+
+
+def test_the_time_zones_are_there_where_the_system_has_none():
+    code = "from chalicelib.domain.windows import window_from; print(window_from('Mon 09:00-17:00 Europe/Berlin').zone)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONTZPATH": ""}, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "Europe/Berlin"
 
 
 zones = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"])
