@@ -63,7 +63,8 @@ class StartRollout(BaseModel):
 class MakeKey(BaseModel):
     """A name for people to know the key by, and what it allows.
 
-    That is one or more of `predict:NAME`, `predict:*`, `dark:NAME`, `dark:*`, `deploy`, `admin`.
+    That is one or more of `predict:NAME`, `predict:*`, `dark:NAME`, `dark:*`, `upload:MODEL`,
+    `upload:*`, `deploy`, `admin`.
     """
 
     model_config = ConfigDict(extra="forbid")

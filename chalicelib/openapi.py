@@ -13,7 +13,8 @@ from pydantic import BaseModel
 VERSION = "1.0.0"  # of the API: grows with its document
 _SCOPES = {
     "": "Any valid key.",
-    "read": "Needs the scope `deploy` or `admin`.",
+    "read": "Needs the scope `deploy`, `upload:MODEL` or `admin`.",
+    "upload": "Needs the scope `deploy`, or `upload:MODEL` of the model.",
     "deploy": "Needs the scope `deploy`.",
     "admin": "Needs the scope `admin`.",
     "predict": "Needs the scope `predict:NAME`, with `X-Modeldrop-Version` the scope `dark:NAME`.",
@@ -32,7 +33,7 @@ _ERRORS = {
 class Operation:
     """One method on one path; `answer` is a component's name.
 
-    `scope` is "" (any key), "read", "deploy", "admin", "predict", or "hook" (no key).
+    `scope` is "" (any key), "read", "upload", "deploy", "admin", "predict", or "hook" (no key).
     """
 
     method: str

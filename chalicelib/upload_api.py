@@ -6,9 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chalicelib.domain.manifest import ManifestFile
 from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.scopes import upload_scope
 from chalicelib.pipeline import uploads
 from chalicelib.pipeline.ports import Ports
-from chalicelib.routing import Json, Routes
+from chalicelib.routing import Json, Routes, require
 
 
 class AskUpload(BaseModel):
@@ -27,11 +28,13 @@ def add(routes: Routes, ports: Callable[[], Ports]) -> None:
         "POST",
         "/v1/uploads",
         "Sign the requests that upload a version.",
-        scope="deploy",
+        scope="upload",
         body=AskUpload,
         answer="SignedUpload",
         status=201,
         description="Send each request as it is, the manifest's last.",
     )
     def sign_upload(body: AskUpload) -> Json:
-        return uploads.sign_upload(VersionRef(body.model_id, body.version_id), body.files, ports())
+        ref = VersionRef(body.model_id, body.version_id)
+        require(routes.current_request, upload_scope(ref.model_id))
+        return uploads.sign_upload(ref, body.files, ports())

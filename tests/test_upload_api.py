@@ -93,6 +93,32 @@ def test_illegal_ids_are_refused(caller):
     assert ask(caller, FILE, version="..").error["code"] == "illegal_name"
 
 
+@pytest.mark.parametrize(
+    ("scopes", "status"),
+    [
+        ("upload:digits", 201),
+        ("upload:*", 201),
+        ("deploy", 201),
+        ("upload:faces", 403),
+        ("upload:digit", 403),
+        ("dark:digits predict:*", 403),
+    ],
+)
+def test_a_key_uploads_the_models_that_it_is_for(caller, scopes, status):
+    caller.scopes = scopes
+    assert ask(caller, FILE).status == status
+
+
+def test_a_key_for_uploads_looks_and_steers_nothing(caller):
+    registered(caller.ports, "digits/1")
+    caller.scopes = "upload:digits"
+    assert caller.get("/v1/models/digits/versions/1").status == caller.get("/v1/rollouts").status == 200
+    start = {"model_id": "digits", "version_id": "1"}
+    assert caller.post("/v1/endpoints/digits/rollouts", start).status == 403
+    assert caller.post("/v1/endpoints/digits/promote").status == 403
+    assert caller.get("/v1/keys").status == caller.get("/v1/hooks").status == 403
+
+
 def test_a_key_that_only_predicts_uploads_nothing(caller):
     caller.scopes = "predict:digits"
     assert ask(caller, FILE).status == 403

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chalicelib.domain.errors import Rejected
-from chalicelib.domain.scopes import ADMIN, DARK, DEPLOY, PREDICT
+from chalicelib.domain.scopes import ADMIN, DARK, DEPLOY, PREDICT, uploads
 
 # Under METHOD/path of API Gateway; `*` fits any text, slashes too.
 _ANY_KEY = ("GET/v1/whoami", "GET/openapi.json")
@@ -16,7 +16,8 @@ _SHOWN = ("models", "models/*", "drops", "endpoints", "endpoints/*", "rollouts",
 _STEERED = ("rollouts", "pause", "resume", "promote", "approve", "abort", "rollback")
 _SET = tuple(f"{verb}/v1/endpoints/*/{what}" for verb in ("PUT", "DELETE") for what in ("aliases/*", "split"))
 _STEER = tuple(f"POST/v1/endpoints/*/{verb}" for verb in _STEERED)
-_DEPLOY = (*(f"GET/v1/{kind}" for kind in _SHOWN), *_STEER, *_SET, "POST/v1/uploads")
+_UPLOAD = (*(f"GET/v1/{kind}" for kind in _SHOWN), "POST/v1/uploads")
+_DEPLOY = (*_UPLOAD, *_STEER, *_SET)
 _PREDICT = ("/predict", "/rawPredict", ":predict", ":rawPredict")
 _METHOD_ARN_PARTS = 4  # api-id/stage/METHOD/path…
 
@@ -37,6 +38,8 @@ def resources(scopes: Sequence[str]) -> Iterator[str]:
     yield from _ANY_KEY
     if DEPLOY in scopes:
         yield from _DEPLOY
+    elif uploads(scopes):
+        yield from _UPLOAD
     calling = {scope.removeprefix(kind) for kind in (PREDICT, DARK) for scope in scopes if scope.startswith(kind)}
     for name in sorted(calling):
         yield from (f"POST/v1/endpoints/{name}{verb}" for verb in _PREDICT)

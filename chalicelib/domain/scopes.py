@@ -9,8 +9,9 @@ ADMIN = "admin"  # implies every other
 DEPLOY = "deploy"
 PREDICT = "predict:"
 DARK = "dark:"  # calling a version by its name, whether or not it has a share of the traffic
-_OF_ENDPOINTS = (PREDICT, DARK)
-_LEGAL = "predict:NAME, predict:*, dark:NAME, dark:*, deploy or admin"
+UPLOAD = "upload:"  # uploading versions of a model, and looking at what becomes of them
+_NAMED = (PREDICT, DARK, UPLOAD)
+_LEGAL = "predict:NAME, predict:*, dark:NAME, dark:*, upload:MODEL, upload:*, deploy or admin"
 
 
 def parse_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
@@ -35,15 +36,27 @@ def dark_scope(endpoint: str) -> str:
     return DARK + endpoint
 
 
+def upload_scope(model_id: str) -> str:
+    """Return the scope that uploading a version of this model needs."""
+    return UPLOAD + model_id
+
+
+def uploads(scopes: Sequence[str]) -> bool:
+    """Say whether a key with these scopes may upload anything, and so look."""
+    return any(scope.startswith(UPLOAD) for scope in scopes)
+
+
 def allows(scopes: Sequence[str], needed: str) -> bool:
     """Say whether a key with these scopes may do what `needed` names."""
     if ADMIN in scopes or needed in scopes:
         return True
-    return any(needed.startswith(kind) and kind + "*" in scopes for kind in _OF_ENDPOINTS)
+    if needed.startswith(UPLOAD) and DEPLOY in scopes:
+        return True
+    return any(needed.startswith(kind) and kind + "*" in scopes for kind in _NAMED)
 
 
 def _is_scope(scope: str) -> bool:
     if scope in {ADMIN, DEPLOY}:
         return True
-    names = [scope.removeprefix(kind) for kind in _OF_ENDPOINTS if scope.startswith(kind)]
+    names = [scope.removeprefix(kind) for kind in _NAMED if scope.startswith(kind)]
     return any(name == "*" or is_legal(name) for name in names)

@@ -9,15 +9,16 @@ from chalice import Chalice
 from chalicelib import api, predict_api
 from chalicelib.domain.access_policy import api_arn, policy_of
 from chalicelib.domain.errors import Rejected
-from chalicelib.domain.scopes import allows, dark_scope, predict_scope
+from chalicelib.domain.scopes import allows, dark_scope, predict_scope, uploads
 
 STAGE = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/"
 CALLED = STAGE + "GET/v1/whoami"
 SCOPES = [
     [], ["deploy"], ["admin"], ["predict:*"], ["predict:digits"], ["predict:digits", "predict:faces"],
     ["deploy", "predict:faces"], ["dark:digits"], ["dark:*", "predict:faces"],
+    ["upload:digits"], ["upload:*", "deploy"],
 ]  # fmt: skip
-NEEDS = {"read": "deploy", "deploy": "deploy", "admin": "admin"}
+NEEDS = {"read": "deploy", "upload": "deploy", "deploy": "deploy", "admin": "admin"}
 
 
 def routes():
@@ -55,7 +56,8 @@ def test_the_policy_and_the_scopes_agree_on_every_route(scopes, method, path, sc
             expected = allows(scopes, predict_scope(name)) or allows(scopes, dark_scope(name))
             got = {allowed(policy, method, filled(path, name) + verb) for verb in verbs}
         else:
-            expected = not scope or allows(scopes, NEEDS[scope])
+            looks = scope in {"read", "upload"} and uploads(scopes)
+            expected = not scope or looks or allows(scopes, NEEDS[scope])
             got = {allowed(policy, method, filled(path, name))}
         assert got == {expected}
 

@@ -37,7 +37,7 @@ def job_of(running, folder):
     """Return the environment of a job elsewhere: it has a folder, the platform's address, CA and a key."""
     ca = folder / "ca.pem"
     shutil.copy(running.connection["ca"], ca)
-    told = {"MODELDROP_URL": running.url, "MODELDROP_KEY": running.key("deploy")["key"], "MODELDROP_CA": str(ca)}
+    told = {"MODELDROP_URL": running.url, "MODELDROP_KEY": running.key("upload:*")["key"], "MODELDROP_CA": str(ca)}
     return environment(HOME=str(folder), XDG_DATA_HOME=str(folder / "none"), VERSION="8", **told)
 
 

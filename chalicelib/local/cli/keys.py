@@ -16,7 +16,7 @@ def make(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Who uses it.")],
     *,
-    scope: Annotated[list[str], typer.Option(help="predict:NAME, dark:NAME, deploy or admin (* is each); repeat.")],
+    scope: Annotated[list[str], typer.Option(help="predict:NAME, dark:NAME, upload:MODEL, deploy, admin; repeat.")],
     aws: Annotated[
         str, typer.Option(metavar="PREFIX", help="On AWS, with your AWS credentials: a stack's Prefix.")
     ] = "",
