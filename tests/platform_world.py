@@ -78,6 +78,8 @@ class PlatformProcess:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(60)
+            for event in self.events():
+                check_document(event)
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
@@ -172,8 +174,6 @@ def platform(
         running.stop()
         gone, left = psutil.wait_procs(children, timeout=10)
         assert not left, f"left behind: {left}; of {len(gone) + len(left)}"
-        for event in running.events():
-            check_document(event)
     finally:
         if running.process and running.process.poll() is None:
             running.kill()

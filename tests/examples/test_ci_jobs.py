@@ -72,6 +72,7 @@ def test_a_good_version_is_promoted_and_a_bad_one_fails_the_build_with_the_verdi
         last = bad.log.strip().splitlines()[-1]
         assert "rolled_back" in last
         assert "errors in" in last
+        assert ("::error title=" in bad.log) == (system == "github")  # which shows it on the run's page
         assert running.serving("rents") == sha(f"{system} rounds to whole euros")
     assert [a for a in apps.failed if a.version != sha(f"{system} can't do large flats")] == []
 

@@ -149,7 +149,8 @@ class Sender:
             return
         if after.value.state is State.WAITING:
             self._stored[name] = after
-        if after.value.state is not State.DELIVERED:
+        failed = after.value.state is not State.DELIVERED
+        if failed and (after.value.attempts == 1 or after.value.state is State.PARKED):  # not one line for each attempt
             log.warning("webhook %s: %s %s: %s", name[0], after.value.kind, name[1], after.value.last)
         if after.value.state is State.PARKED:
             self._on_told()
