@@ -157,8 +157,9 @@ class BothCounts(Answer):
 
 
 class OpenRollout(Ahead):
-    """An open rollout with its live judgement."""
+    """An open rollout with its live judgement; `holds` says what it waits for, "" while it goes on."""
 
+    holds: str
     judgement: Judgement
     traffic: BothCounts
 

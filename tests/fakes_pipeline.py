@@ -38,6 +38,7 @@ class FakeFleet:
     stopped: list[str] = field(default_factory=list)
     young: set[str] = field(default_factory=set)
     capacities: dict[str, Capacity] = field(default_factory=dict)
+    lacking: str = ""  # what there isn't for any that doesn't run
 
     def ensure(self, deployment: Deployment, capacity: Capacity = ONE) -> None:
         self.capacities[deployment.id] = capacity
@@ -48,6 +49,9 @@ class FakeFleet:
 
     def observe(self, deployment_id: str) -> Running:
         return self.running.get(deployment_id, Running(FleetState.ABSENT))
+
+    def lacks(self, deployment: Deployment) -> str:
+        return self.lacking
 
     def stop(self, deployment_id: str) -> None:
         if self.running.pop(deployment_id, None):

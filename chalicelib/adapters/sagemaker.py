@@ -68,6 +68,11 @@ class SageMakerFleet:
         running = seen(found, config=name, most=int(tags.get(names.MOST) or 0))
         return self._with_digest(running, name) if running.state is FleetState.READY else running
 
+    def lacks(self, deployment: Deployment) -> str:
+        """Say nothing beforehand: SageMaker knows its capacity only when it is asked, before any traffic is moved."""
+        del deployment
+        return ""
+
     def stop(self, deployment_id: str) -> None:
         """Delete the endpoint, and once it is gone its config and model; called again it goes on."""
         name = self._name(deployment_id)

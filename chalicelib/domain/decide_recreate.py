@@ -5,7 +5,7 @@ Nothing answers meanwhile, which the plan says beforehand. Windows and gates hol
 
 from datetime import datetime
 
-from chalicelib.domain.decide_start import broken_start, examination, no_room
+from chalicelib.domain.decide_start import broken_start, examination, no_place, no_room
 from chalicelib.domain.decide_step import gate, stable_gone, window
 from chalicelib.domain.deployment import FleetState
 from chalicelib.domain.rollout import (
@@ -60,11 +60,12 @@ def recreating(rollout: Rollout, seen: Observation, now: datetime) -> Action:
 
 def _awaited(rollout: Rollout, seen: Observation, now: datetime) -> Action:
     until = (rollout.start_since or rollout.step_since or rollout.opened) + rollout.plan.start_timeout
+    found = no_place(seen) or state(seen.canary)
     if now >= until:
-        return Return(f"not ready after {rollout.plan.start_timeout}: {state(seen.canary)}", Phase.FAILED)
-    if seen.canary.state is FleetState.ABSENT:
+        return Return(f"not ready after {rollout.plan.start_timeout}: {found}", Phase.FAILED)
+    if seen.canary.state is FleetState.ABSENT and not seen.lacks:
         return Start(f"stable has made room for {rollout.ref}")
-    return Hold(state(seen.canary), until=until)
+    return Hold(found, until=until)
 
 
 def _examined(rollout: Rollout) -> Action | None:

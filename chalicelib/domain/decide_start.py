@@ -31,7 +31,7 @@ def starting(rollout: Rollout, seen: Observation, now: datetime) -> Action:
     if broken := no_room(rollout, seen.canary) or broken_start(rollout, seen.canary):
         return broken
     if seen.canary.state is not FleetState.READY or not seen.canary.digest:
-        return _await_start(rollout, seen.canary, now)
+        return _await_start(rollout, seen, now)
     return examination(rollout) or _first_traffic(rollout, seen, now)
 
 
@@ -63,13 +63,19 @@ def broken_start(rollout: Rollout, canary: Running) -> Fail | None:
     return None
 
 
-def _await_start(rollout: Rollout, canary: Running, now: datetime) -> Action:
+def _await_start(rollout: Rollout, seen: Observation, now: datetime) -> Action:
+    found = no_place(seen) or state(seen.canary)
     until = (rollout.start_since or rollout.opened) + rollout.plan.start_timeout
     if now >= until and not rollout.paused:
-        return Fail(f"not ready after {rollout.plan.start_timeout}: {state(canary)}", unservable=False)
-    if canary.state is FleetState.ABSENT:
+        return Fail(f"not ready after {rollout.plan.start_timeout}: {found}", unservable=False)
+    if seen.canary.state is FleetState.ABSENT and not seen.lacks:
         return Start(f"{rollout.ref} doesn't run yet")
-    return Hold(state(canary), until=None if rollout.paused else until)
+    return Hold(found, until=None if rollout.paused else until)
+
+
+def no_place(seen: Observation) -> str:
+    """Say that it isn't started, for stable would have to pay for it."""
+    return f"not started, for there is no room: {seen.lacks}" if seen.lacks else ""
 
 
 def _first_traffic(rollout: Rollout, seen: Observation, now: datetime) -> Action:

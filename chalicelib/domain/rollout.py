@@ -142,6 +142,7 @@ class Observation:
     canary_traffic: Traffic = field(default_factory=Traffic)
     stable_traffic: Traffic = field(default_factory=Traffic)  # while it bakes: of its last window
     agreed: bool = False  # whom the gate asks said yes
+    lacks: str = ""  # what there isn't for a canary that doesn't run yet
     answers: Sequence[Asked] = ()  # of callers on the public path; none where nobody can ask
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from chalicelib.domain.carry_out import Change, carry_out
 from chalicelib.domain.decide import decide
 from chalicelib.domain.decide_traffic import verdict_on
-from chalicelib.domain.deployment import Endpoint
+from chalicelib.domain.deployment import Endpoint, FleetState
 from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.proof import Asked, to_ask
 from chalicelib.domain.question import Question
@@ -70,12 +70,14 @@ def advance(name: str, ports: Ports) -> Action | None:
 def observe(endpoint: Endpoint, rollout: Rollout, ports: Ports) -> Observation:
     """Gather what a decision needs, from the world and not from our record of it."""
     since = rollout.step_since
+    canary = ports.fleet.observe(rollout.canary.id)
     return Observation(
-        canary=ports.fleet.observe(rollout.canary.id),
+        canary=canary,
         stable=ports.fleet.observe(rollout.stable) if rollout.stable else None,
         split=endpoint.split,
         canary_traffic=ports.metrics.traffic(rollout.canary.id, since) if since else Traffic(),
         stable_traffic=_of_stable(rollout, ports),
+        lacks=ports.fleet.lacks(rollout.canary) if canary.state is FleetState.ABSENT else "",
     )
 
 

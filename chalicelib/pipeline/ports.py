@@ -92,6 +92,13 @@ class Fleet(Protocol):
 
     def observe(self, deployment_id: str) -> Running: ...
 
+    def lacks(self, deployment: Deployment) -> str:
+        """Return what it would need and isn't there, in words; "" when it can be asked for.
+
+        It is what can be told beforehand: a cloud says only when it is asked that it has no instance.
+        """
+        ...
+
     def stop(self, deployment_id: str) -> None:
         """Drain and stop it; nothing happens when it doesn't run."""
         ...

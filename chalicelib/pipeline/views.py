@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from chalicelib.domain.aliases import aliases_of
+from chalicelib.domain.decide import decide
 from chalicelib.domain.decide_traffic import verdict_on
 from chalicelib.domain.deployment import Deployment, Endpoint
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.refs import VersionRef, has_legal_ids
 from chalicelib.domain.report_text import as_json
-from chalicelib.domain.rollout import Rollout
+from chalicelib.domain.rollout import Hold, Rollout
 from chalicelib.domain.traffic import Traffic
 from chalicelib.domain.version import Version
 from chalicelib.pipeline.advance import observe
@@ -154,7 +155,9 @@ def _summary(value: Rollout) -> View:
 def _live(endpoint_value: Endpoint, value: Rollout, ports: Ports) -> View:
     seen = observe(endpoint_value, value, ports)
     traffic = {"canary": _traffic(seen.canary_traffic), "stable": _traffic(seen.stable_traffic)}
-    judged = {"judgement": to_json(verdict_on(value, seen)), "traffic": traffic}
+    action = decide(value, seen, ports.clock())
+    holds = action.reason if isinstance(action, Hold) else ""
+    judged = {"holds": holds, "judgement": to_json(verdict_on(value, seen)), "traffic": traffic}
     return {**_summary(value), **judged, **forecast(endpoint_value, value, ports).view}
 
 

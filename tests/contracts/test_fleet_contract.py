@@ -97,6 +97,13 @@ def test_it_is_starting_until_it_is_ready_with_the_digest_that_it_loaded(world):
     assert seen.digest.startswith("sha256:")
 
 
+def test_nothing_is_lacking_for_what_fits(world):
+    assert world.fleet.lacks(world.deployments[GOOD]) == ""
+    world.start(GOOD)
+    world.await_state(GOOD, FleetState.READY)
+    assert world.fleet.lacks(world.deployments[OTHER]) == ""
+
+
 def test_asking_twice_starts_nothing_twice(world):
     for _ in range(3):
         world.start(GOOD)

@@ -92,6 +92,11 @@ WORSE = "canary 30 errors in 100 requests, stable 0 in 200"
         (RECREATING, seen(NOT_THERE, STABLE), Stop("v1-a", "stable makes room: ready")),
         (RECREATING, seen(NOT_THERE, GOING), Stop("v1-a", "stable makes room: stopping")),
         (RECREATING, seen(NOT_THERE, NOT_THERE), Start("stable has made room for digits/v2")),
+        (
+            RECREATING,
+            replace(seen(NOT_THERE, NOT_THERE), lacks="800 MB"),
+            Hold("not started, for there is no room: 800 MB", until=NOW + 9 * MINUTE),
+        ),
         (RECREATING, seen(COMING, NOT_THERE), Hold("starting", until=NOW + 9 * MINUTE)),
         (
             replace(RECREATING, step_since=NOW - 10 * MINUTE),

@@ -69,6 +69,16 @@ def canary(state: FleetState, **seen) -> Observation:
     ("rollout", "seen", "action"),
     [
         (STARTING, canary(FleetState.ABSENT), Start("digits/v2 doesn't run yet")),
+        (
+            STARTING,
+            replace(canary(FleetState.ABSENT), lacks="800 MB"),
+            Hold("not started, for there is no room: 800 MB", until=NOW + 9 * MINUTE),
+        ),
+        (
+            replace(STARTING, opened=NOW - 10 * MINUTE),
+            replace(canary(FleetState.ABSENT), lacks="800 MB"),
+            Fail("not ready after 0:10:00: not started, for there is no room: 800 MB", unservable=False),
+        ),
         (STARTING, canary(FleetState.STARTING), Hold("starting", until=NOW + 9 * MINUTE)),
         (STARTING, canary(FleetState.STOPPING), Hold("stopping", until=NOW + 9 * MINUTE)),
         (STARTING, canary(FleetState.READY, ready=1), Hold("ready", until=NOW + 9 * MINUTE)),  # no digest said yet

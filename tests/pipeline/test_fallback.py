@@ -9,6 +9,7 @@ from chalicelib.domain.deployment import Deployment, FleetState, Running
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.moves import LINGER
 from chalicelib.domain.rollout import FallBack, Phase
+from chalicelib.pipeline import views
 from tests import fakes_sagemaker_world
 from tests.fakes_pipeline import FakeFleet
 from tests.fakes_sagemaker import NO_CAPACITY, Fate
@@ -24,14 +25,14 @@ NONE_FREE = Running(FleetState.FAILED, reason="no instance of that type is free"
 class Scarce(FakeFleet):
     """Has room for some instance types only, and a quota for some."""
 
-    lacks: set[str] = field(default_factory=set)
+    without: set[str] = field(default_factory=set)
     refuses: set[str] = field(default_factory=set)
 
     def ensure(self, wanted: Deployment, *room) -> None:
         if wanted.resources.instance_type in self.refuses:
             raise Rejected(f"the account's quota of {wanted.resources.instance_type} is used up", code="over_quota")
         super().ensure(wanted, *room)
-        if wanted.resources.instance_type in self.lacks:
+        if wanted.resources.instance_type in self.without:
             self.running[wanted.id] = NONE_FREE
 
 
@@ -47,7 +48,7 @@ def type_of(ports, ref):
     return rollout(ports, ref).canary.resources.instance_type
 
 
-@pytest.mark.parametrize("lacking", ["lacks", "refuses"])
+@pytest.mark.parametrize("lacking", ["without", "refuses"])
 def test_the_next_type_is_tried_and_stable_is_never_touched(lacking):
     ports = scarce(**{lacking: {BIG, MIDDLE}})
     stable = live(ports)
@@ -65,7 +66,7 @@ def test_the_next_type_is_tried_and_stable_is_never_touched(lacking):
     assert endpoint(ports).deployments.keys() == {stable, deployment(ports, V2)}
 
 
-@pytest.mark.parametrize("lacking", ["lacks", "refuses"])
+@pytest.mark.parametrize("lacking", ["without", "refuses"])
 def test_where_there_is_room_for_none_of_them_the_rollout_fails_and_the_version_is_not_to_blame(lacking):
     ports = scarce(**{lacking: {BIG, MIDDLE, SMALL}})
     stable = live(ports)
@@ -86,7 +87,7 @@ def test_a_model_that_fails_by_its_own_doing_is_tried_once():
 
 
 def test_each_type_has_its_own_time_to_start():
-    ports = scarce(lacks={BIG})
+    ports = scarce(without={BIG})
     live(ports)
     drop(ports, V2, deploy=ANY)
     go(ports)
@@ -99,7 +100,7 @@ def test_each_type_has_its_own_time_to_start():
 
 
 def test_one_at_a_time_falls_back_too():
-    ports = scarce(lacks={BIG})
+    ports = scarce(without={BIG})
     live(ports)
     drop(ports, V2, deploy=f"{ANY}\nplacement: recreate")
     go(ports, 6)
@@ -120,3 +121,29 @@ def test_sagemaker_without_capacity_for_one_type_is_asked_for_the_next():
     go(ports)
     configs = [body for what, body in at.aws.calls if what == "CreateEndpointConfig"]
     assert [config["ProductionVariants"][0]["InstanceType"] for config in configs] == [BIG, SMALL]
+
+
+def test_a_canary_without_room_is_not_started_and_stable_serves_on():
+    ports = world()
+    stable = live(ports)
+    ports.fleet.lacking = "2 replicas take 900 MB and 300 MB are free"
+    drop(ports, V2)
+    go(ports, 3)
+    assert list(ports.fleet.running) == [stable]
+    held = views.endpoint("digits", ports)["rollout"]["holds"]
+    assert held == "not started, for there is no room: 2 replicas take 900 MB and 300 MB are free"
+    ports.fleet.lacking = ""
+    go(ports, 2)
+    assert endpoint(ports).split.weights == {stable: 95, deployment(ports, V2): 5}
+
+
+def test_where_no_room_comes_the_rollout_fails_with_what_was_lacking_and_the_version_is_not_to_blame():
+    ports = world()
+    live(ports)
+    ports.fleet.lacking = "900 MB"
+    drop(ports, V2)
+    ports.clock.tick(minutes=10)
+    go(ports)
+    assert rollout(ports, V2).phase is Phase.FAILED
+    assert "there is no room: 900 MB" in rollout(ports, V2).reason
+    assert ports.registry.get("version", str(V2)).body["unservable"] == ""

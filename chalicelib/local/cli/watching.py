@@ -154,7 +154,8 @@ def _verdict(r: Json, ended: Json) -> str:
     waits = f", waits for approval before {r['gate']} %" if r["gate"] else ""
     paused = ", paused" if r["paused"] else ""
     verdict = f"  {step}{paused}{waits}: {r['judgement']['outcome']}, {r['judgement']['reason']}{still_needed(r)}"
-    return _escaped("\n  ".join(filter(None, (verdict, ahead(r)))))
+    holds = f"holds: {r['holds']}" if r["holds"] and r["phase"] not in {"stepping", "baking"} else ""
+    return _escaped("\n  ".join(filter(None, (verdict, holds, ahead(r)))))
 
 
 def _ref(r: Json) -> str:

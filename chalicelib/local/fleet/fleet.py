@@ -18,7 +18,7 @@ from typing import Self
 
 from chalicelib.domain.deployment import Deployment, FleetState, Running
 from chalicelib.domain.errors import Rejected
-from chalicelib.local.fleet import container_leftovers, host, logs, sandbox
+from chalicelib.local.fleet import container_leftovers, host, logs, room, sandbox
 from chalicelib.local.fleet.environment import gpu_variables
 from chalicelib.local.fleet.folders import remove
 from chalicelib.local.fleet.host import Isolation
@@ -52,6 +52,7 @@ class LocalFleet:
         threads: int | None = None,
         drain_s: float = 30.0,
         containers: Containers | None = None,
+        free_mb: Callable[[], float] = room.free_mb,
     ) -> None:
         """Take the home for us alone and try the walls. `server` is what a replica runs, `server_path` its PYTHONPATH.
 
@@ -61,6 +62,7 @@ class LocalFleet:
         self._store = store
         self._home = home
         self._on_change = on_change
+        self._free_mb = free_mb
         self._lock = _take(home)
         _sweep(home, self._lock)
         container_leftovers.sweep(home, containers)
@@ -114,6 +116,11 @@ class LocalFleet:
     def observe(self, deployment_id: str) -> Running:
         run = self._runs.get(deployment_id)
         return run.seen if run else _ABSENT
+
+    def lacks(self, deployment: Deployment) -> str:
+        """Compare the memory that is free with what the endpoint's other replicas take each, where such run."""
+        others = [run.replica_mb for run in list(self._runs.values()) if run.endpoint == deployment.endpoint]
+        return room.lacks(deployment.resources.replicas, max(others, default=0.0), self._free_mb())
 
     def stop(self, deployment_id: str) -> None:
         if run := self._runs.get(deployment_id):

@@ -36,6 +36,7 @@ class Supervised:
         changed: Callable[[], None],
     ) -> None:
         self.seen = Replica()
+        self.used_mb = 0.0  # when it was last measured
         self.socket: Path | None = None  # while it is ready
         self._site = site
         self._deployment = deployment
@@ -131,7 +132,8 @@ class Supervised:
 
     async def _until_too_big(self, process: Started) -> str:
         limit = self._deployment.resources.memory_mb
-        while (used := process.used_mb()) <= limit:  # noqa: ASYNC110  as above
+        while (used := process.used_mb()) <= limit:
+            self.used_mb = used
             await asyncio.sleep(_MEMORY_S)
         return supervision.too_big(used, limit)
 

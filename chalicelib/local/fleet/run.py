@@ -40,6 +40,7 @@ class Run:
         fetches: Executor,
     ) -> None:
         self.id = deployment.id
+        self.endpoint = deployment.endpoint
         self.begun = datetime.now(UTC)
         self.seen = _STARTING
         self.sockets: tuple[Path, ...] = ()
@@ -56,6 +57,11 @@ class Run:
         self._image = ""  # that they run
         self._start_s = 0.0  # until it was first ready
         self._life: asyncio.Task[None] | None = None
+
+    @property
+    def replica_mb(self) -> float:
+        """The memory that its largest replica takes."""
+        return max((one.used_mb for one in self._replicas), default=0.0)
 
     def begin(self, forget: "Callable[[Run], None]") -> None:
         self._life = asyncio.get_running_loop().create_task(self._live(forget))
