@@ -4,14 +4,14 @@ A sibling of `api`. Nothing is parsed by these at run time: the views make the J
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chalicelib.answers_to_ci import TO_CI
 from chalicelib.domain.deployment import FleetState
 from chalicelib.domain.exam import Exam
 from chalicelib.domain.findings import ArtifactFormat, Finding, PolicyChange, Verdict
-from chalicelib.domain.hooks import Action, Form, VersionFrom
 from chalicelib.domain.rollout import Judgement, Phase, Plan
 from chalicelib.domain.strategy import Strategy
 from chalicelib.domain.transition import Transition
@@ -211,88 +211,6 @@ class MadeKey(Key):
     key: str
 
 
-class HookSecret(Answer):
-    """A secret's id: the secret itself was shown once."""
-
-    id: str
-    created: datetime
-
-
-class HookRuleShown(Answer):
-    event: str
-    action: Action
-    endpoint: str
-    model_id: str
-    version_from: VersionFrom | None
-    branch: str
-    alias: str
-
-
-class Hook(Answer):
-    """What a hook is for. Up to two secrets are valid at a time; none once it was revoked."""
-
-    name: str
-    form: Form
-    actions: list[Action]
-    endpoints: list[str]
-    rules: list[HookRuleShown]
-    secrets: list[HookSecret]
-    created: datetime
-    revoked: datetime | None
-
-
-class MadeHook(Hook):
-    """The only answer that holds the new secret itself."""
-
-    secret: str
-
-
-class HookCalled(Answer):
-    """What came of a call: accepted, or ignored for it asks for nothing."""
-
-    outcome: Literal["accepted", "ignored"]
-    action: Action | None
-    endpoint: str | None
-    rollout: str | None
-
-
-class SignedRequest(Answer):
-    """A request to send as it is: whoever has its URL may."""
-
-    method: str
-    url: str
-    headers: dict[str, str]
-
-
-class SignedPart(SignedRequest):
-    """Which bytes of a file the request takes."""
-
-    offset: int
-    length: int
-
-
-class SignedFile(Answer):
-    """One file's requests. If there is a `complete`, its body lists the parts' ETags as S3 wants them."""
-
-    path: str
-    parts: list[SignedPart]
-    complete: SignedRequest | None
-
-
-class SignedManifest(SignedRequest):
-    body: str
-
-
-class SignedUpload(Answer):
-    """The requests of an upload; the manifest's goes last."""
-
-    model_id: str
-    version_id: str
-    expires: datetime
-    files: list[SignedFile]
-    manifest: SignedManifest
-
-
 class Caller(Answer):
     key_id: str
     scopes: list[str]
@@ -338,11 +256,7 @@ class Keys(Page):
     keys: list[Key]
 
 
-class Hooks(Page):
-    hooks: list[Hook]
-
-
-_LISTS = (Models, Versions, Drops, Endpoints, Rollouts, Keys, Hooks)
+_LISTS = (Models, Versions, Drops, Endpoints, Rollouts, Keys)
 _SINGLE = (
     Model,
     Version,
@@ -350,12 +264,8 @@ _SINGLE = (
     Endpoint,
     Key,
     MadeKey,
-    Hook,
-    MadeHook,
-    HookCalled,
-    SignedUpload,
     Caller,
     Document,
     Prediction,
 )
-ANSWERS: dict[str, type[BaseModel]] = {model.__name__: model for model in (*_LISTS, *_SINGLE)}
+ANSWERS: dict[str, type[BaseModel]] = {model.__name__: model for model in (*_LISTS, *_SINGLE, *TO_CI)}

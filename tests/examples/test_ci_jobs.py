@@ -42,7 +42,7 @@ class Ci:
         variables = {"MODELDROP_URL": running.url, "MODELDROP_PACKAGE": "modeldrop"}  # which is installed already
         ca = running.connection["ca"]
         own = {"MODELDROP_CA_PEM": Path(ca).read_text()} if system == "github" else {"MODELDROP_CA": ca}
-        secrets = {"MODELDROP_KEY": running.key("deploy")["key"]}
+        secrets = {"MODELDROP_KEY": running.key("upload:rents")["key"]}
         # A runner knows nothing of the platform but what the project's settings say.
         home = {"HOME": str(project), "MODELDROP_HOME": str(project / "nothing-here"), "PIP_NO_INDEX": "1"}
         self._runner = Runner(project, {**variables, **own}, secrets, environment(**home))
