@@ -21,13 +21,19 @@ from chalicelib.pipeline.wakeups import ADVANCE, LOOK, REGISTER
 log = logging.getLogger(__name__)
 RE_SYNC = "re-sync"
 ANNOUNCE = "announce"
+FORGET = "forget"
 _RE_SYNC_EVERY = timedelta(minutes=1)
+_FORGET_EVERY = timedelta(days=1)
 
 
 def answer(name: str, ports: Ports) -> None:
     """Look again at an upload, at an endpoint or at everything, and have what came of it told."""
     if name == ANNOUNCE:
         announce(ports)
+        return
+    if name == FORGET:
+        forget_calls(ports)
+        ports.timers.set(FORGET, ports.clock() + _FORGET_EVERY)
         return
     if name.startswith(LOOK):
         look(name.removeprefix(LOOK), ports)
@@ -40,7 +46,6 @@ def answer(name: str, ports: Ports) -> None:
     else:
         re_sync(ports)
         sweep(ports)
-        forget_calls(ports)
         ports.timers.set(RE_SYNC, ports.clock() + _RE_SYNC_EVERY)
     # A wake-up of its own: one name is never answered twice at once, so nothing is told twice.
     ports.timers.set(ANNOUNCE, ports.clock())

@@ -24,7 +24,7 @@ from chalicelib import api
 from chalicelib.adapters.questions import HttpQuestions
 from chalicelib.adapters.s3_presign import S3Uploads
 from chalicelib.domain.rollout import Plan
-from chalicelib.local.answering import ANNOUNCE, RE_SYNC, Receiver, answer
+from chalicelib.local.answering import ANNOUNCE, FORGET, RE_SYNC, Receiver, answer
 from chalicelib.local.asking import BackgroundQuestions
 from chalicelib.local.audit_file import AuditFile
 from chalicelib.local.bus import Buses, LocalBus, WebhookBus
@@ -86,6 +86,7 @@ class Platform:
         self._parts.callback(self._sender.stop)
         self._watch()
         self._wake(RE_SYNC)
+        self._wake(FORGET)
         self._wakeups.set(_CERTIFICATE, _now() + _RENEWAL)
         self._say_ready(connected)
 

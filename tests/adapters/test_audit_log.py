@@ -52,4 +52,5 @@ def test_the_metric_counts_refused_calls_that_have_no_line():
 def test_the_alarm_is_on_that_metric_of_its_stack():
     alarm = parsed()["Resources"]["HookCallsAlarm"]["Properties"]
     assert (alarm["Namespace"], alarm["MetricName"]) == (NAMESPACE, METRIC)
+    assert alarm["Threshold"] < MOST_REFUSED
     assert alarm["Dimensions"] == [{"Name": "stack", "Value": {"Ref": "Bus"}}]

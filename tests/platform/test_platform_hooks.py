@@ -141,6 +141,30 @@ def test_a_hook_aborts_and_starts_and_what_was_taken_is_known_after_a_crash(runn
     assert audited(running)[-1]["outcome"] == "repeated"
 
 
+def test_a_release_on_github_starts_the_version_of_its_tag(running):
+    rule = ("--on", "release=start_rollout", "--model", "digits", "--version-from", "tag")
+    secret = make(running, "releases", "--form", "github", *rule)
+    until(lambda: running.phase("digits", "v1") in {"stepping", "promoted"}, 60, "v1 goes on after the crash")
+    body = json.dumps({"action": "published", "release": {"tag_name": "v3"}}).encode()
+    mac = "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    answer = post(running, "releases", body, X_Hub_Signature_256=mac, X_GitHub_Event="release")
+    assert (answer.status_code, answer.json()["action"]) == (202, "start_rollout"), answer.text
+    until(lambda: running.phase("digits", "v3") in {"starting", "stepping"}, 60, "v3 again")
+
+
+def test_gitlabs_signed_form_sets_an_alias(running):
+    secret = make(running, "gl", "--form", "gitlab", "--allow", "set_alias")
+    serving = running.serving("digits")
+    asked = {"action": "set_alias", "endpoint": "digits", "alias": "blessed"}
+    body = json.dumps({**asked, "model_id": "digits", "version_id": serving}).encode()
+    answer = post(
+        running, "gl", body, **standard(secret, body, "f5e5f430-f57b-4e6e-9fac-d9128cd7232f", int(time.time()))
+    )
+    assert answer.status_code == 202, answer.text
+    shown = running.endpoint("digits")
+    assert shown["deployments"][shown["aliases"]["blessed"]]["version_id"] == serving
+
+
 def test_a_revoked_hook_is_refused_at_once(running, secret):
     assert running.cli("hooks", "revoke", "ci").returncode == 0
     assert shell(running, secret, "8").returncode == 22
