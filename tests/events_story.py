@@ -175,8 +175,12 @@ class Story:
 
     def _revived(self):
         promoted = Records(self.ports.registry).endpoint(DIGITS).value.promoted
-        self.ports.fleet.running[promoted] = Running(FleetState.FAILED, reason="exited 5 times")
-        re_sync(self.ports)
+        for found in (
+            Running(FleetState.READY, ready=1, digest="of other bytes"),
+            Running(FleetState.FAILED, reason="exited 5 times"),
+        ):
+            self.ports.fleet.running[promoted] = found
+            re_sync(self.ports)
 
     def _swept(self):
         self.ports.fleet.running["v10-0123456789ab"] = Running(FleetState.READY)

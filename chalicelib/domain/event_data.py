@@ -188,6 +188,7 @@ KINDS: Mapping[str, Any] = {
     "endpoint.split_ended": Divided,
     "endpoint.alias_set": Alias,
     "endpoint.alias_removed": Alias,
+    "deployment.drifted": Nothing,
     "deployment.revived": Nothing,
     "deployment.swept": Nothing,
     "copy.swept": Nothing,

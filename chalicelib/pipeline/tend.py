@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from chalicelib.domain.deployment import Endpoint, FleetState
+from chalicelib.domain.deployment import Endpoint, FleetState, Running
 from chalicelib.domain.dividing import rooms_of
 from chalicelib.domain.moves import next_retirement, without_retired
 from chalicelib.domain.rollout import WITH_TRAFFIC, Rollout
@@ -35,17 +35,30 @@ def tend(name: str, ports: Ports) -> None:
 
 
 def revive(name: str, ports: Ports) -> None:
-    """Give what an endpoint needs and what failed for good another start: what made it fail may be over."""
+    """Give what an endpoint needs and what failed for good another start: what made it fail may be over.
+
+    What answers with other bytes than the registered is told, once, and left as it is: to stop it is for people.
+    """
     stored = Records(ports.registry).endpoint(name)
     for needed in _needed(stored.value, _open_rollout(stored.value, ports)) if stored else ():
         seen = ports.fleet.observe(needed)
+        wanted = stored.value.deployments[needed].digest if stored else ""
         if seen.state is FleetState.FAILED:
-            now = ports.clock()
-            message = f"{needed} failed and is started anew: {seen.reason}"
-            told = transition("deployment.revived", name, message, at=now, once=f"{needed} {now}")
-            ports.registry.commit([], [told])
-            ports.fleet.stop(needed)
-            wake_endpoint(name, ports)
+            _start_anew(name, needed, seen, ports)
+        elif seen.state is FleetState.READY and seen.digest not in {"", wanted}:
+            message = f"{needed} answers with digest {seen.digest}, not the registered {wanted}"
+            _tell("deployment.drifted", name, message, f"{needed} {seen.digest}", ports)
+
+
+def _start_anew(name: str, deployment: str, seen: Running, ports: Ports) -> None:
+    message = f"{deployment} failed and is started anew: {seen.reason}"
+    _tell("deployment.revived", name, message, f"{deployment} {ports.clock()}", ports)
+    ports.fleet.stop(deployment)
+    wake_endpoint(name, ports)
+
+
+def _tell(kind: str, name: str, message: str, once: str, ports: Ports) -> None:
+    ports.registry.commit([], [transition(kind, name, message, at=ports.clock(), once=once)])
 
 
 def _open_rollout(endpoint: Endpoint, ports: Ports) -> Rollout | None:

@@ -274,6 +274,16 @@ def test_a_promoted_deployment_that_failed_for_good_is_given_another_start_by_th
     assert "exited 5 times" in ports.registry.timeline(subject="digits")[-1].message
 
 
+def test_what_serves_other_bytes_than_the_registered_is_told_once_and_not_stopped(ports):
+    stable = live(ports)
+    ports.fleet.running[stable] = Running(FleetState.READY, ready=1, digest="of others")
+    for _ in range(3):
+        re_sync(ports)
+    told = [t.message for t in ports.registry.timeline(subject="digits") if t.kind == "deployment.drifted"]
+    assert [message.partition(", not")[0] for message in told] == [f"{stable} answers with digest of others"]
+    assert ports.fleet.stopped == []
+
+
 def test_a_failed_canary_is_its_rollouts_business_and_not_revived(ports):
     live(ports)
     ports.fleet.becomes["v2"] = Running(FleetState.FAILED, reason="no such file")
