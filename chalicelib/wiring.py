@@ -164,6 +164,7 @@ def predictor() -> "Predictor":
         invoker=_invoker(told),
         count=best_effort(traffic.count, "counting a prediction"),
         mark=best_effort(traffic.mark, "counting what an answer is built of"),
+        tally=best_effort(traffic.tally, "counting predictions"),
         look_again=best_effort(lambda endpoint: timers.set(ADVANCE + endpoint, _now()), "waking a rollout"),
         seconds=time.monotonic,
         chance=random.random,

@@ -32,6 +32,10 @@ class Counted:
     seen: list[tuple[str, int, bool]] = field(default_factory=list)
     milliseconds: list[float] = field(default_factory=list)
     marks: list[tuple[str, str]] = field(default_factory=list)
+    unjudged: list[tuple[str, int]] = field(default_factory=list)
+
+    def tally(self, deployment_id: str, requests: int) -> None:
+        self.unjudged.append((deployment_id, requests))
 
     def mark(self, deployment_id: str, names) -> None:
         self.marks += [(deployment_id, name) for name in names]
@@ -80,6 +84,7 @@ class PredictWorld:
                 invoker=self.invoker,
                 count=self.counted.count,
                 mark=self.counted.mark,
+                tally=self.counted.tally,
                 look_again=self.woken.append,
                 seconds=lambda: self.now,
                 chance=lambda: self.chance,

@@ -25,6 +25,7 @@ SHARDS = 8
 SLICE = 10  # seconds
 KEPT = 86_400  # seconds
 _MARK = "mark "  # and its name
+_UNJUDGED = "unjudged"
 _COUNTS = ("requests", "errors", "rejected", "nonfinite")
 _LATENCY = "took"  # and the index of its bucket
 _COARSE = "latency"  # of rows that an older build wrote: the index of a bucket as wide as PARTS of ours
@@ -53,17 +54,21 @@ class DynamoTraffic:
         known |= kept
         self._add(deployment_id, (f"{_MARK}{name}" for name in sorted(kept)))
 
-    def _add(self, deployment_id: str, counted: Iterable[str]) -> None:
-        """Add one to each of these counters."""
+    def tally(self, deployment_id: str, requests: int) -> None:
+        """Add requests that nobody judges: they say how many come, and nothing else."""
+        self._add(deployment_id, (_UNJUDGED,), requests)
+
+    def _add(self, deployment_id: str, counted: Iterable[str], by: int = 1) -> None:
+        """Add to each of these counters."""
         now = int(self._clock().timestamp())
         shard = random.randrange(SHARDS)  # noqa: S311 - spreads writes, guards nothing
         names = {f"#{at}": name for at, name in enumerate(counted)}
         self._client.update_item(
             TableName=self._table,
             Key={"pk": {"S": _partition(deployment_id, shard)}, "sk": {"S": _slice(now - now % SLICE)}},
-            UpdateExpression="SET #expires = :expires ADD " + ", ".join(f"{name} :one" for name in names),
+            UpdateExpression="SET #expires = :expires ADD " + ", ".join(f"{name} :by" for name in names),
             ExpressionAttributeNames={"#expires": "expires", **names},
-            ExpressionAttributeValues={":expires": {"N": str(now + KEPT)}, ":one": {"N": "1"}},
+            ExpressionAttributeValues={":expires": {"N": str(now + KEPT)}, ":by": {"N": str(by)}},
         )
 
     def traffic(self, deployment_id: str, since: datetime) -> Traffic:
@@ -76,12 +81,12 @@ class DynamoTraffic:
         requests, errors, rejected, nonfinite = (_sum(seen, name) for name in _COUNTS)
         return Traffic(requests, errors, rejected, nonfinite, _latencies(seen), _marks(seen))
 
-    def rate(self, deployment_id: str) -> float | None:
-        """Return the requests a second of late; None without any, for nothing is counted while no rollout is open."""
+    def rate(self, deployment_id: str) -> float:
+        """Return the requests a second of late, judged or not."""
         now = self._clock()
         seen = self._rows(deployment_id, now - LATE)
-        counted = [(now.timestamp() - int(row["sk"]["S"]), _sum([row], "requests")) for row in seen]
-        return rate_of_late(counted) or None
+        counted = [(now.timestamp() - int(row["sk"]["S"]), _all_of(row)) for row in seen]
+        return rate_of_late(counted)
 
     def _rows(self, deployment_id: str, since: datetime) -> "Sequence[Row]":
         first = ceil(since.timestamp() / SLICE) * SLICE
@@ -120,6 +125,10 @@ def _latencies(seen: "Sequence[Row]") -> tuple[int, ...]:
 def _marks(seen: "Sequence[Row]") -> dict[str, int]:
     names = {name for row in seen for name in row if name.startswith(_MARK)}
     return {name.removeprefix(_MARK): _sum(seen, name) for name in sorted(names)}
+
+
+def _all_of(row: "Row") -> int:
+    return _sum([row], "requests") + _sum([row], _UNJUDGED)
 
 
 def _sum(seen: "Sequence[Row]", name: str) -> int:

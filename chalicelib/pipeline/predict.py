@@ -28,6 +28,7 @@ TOTAL = 26.0  # seconds from a request to the end of its last try: API Gateway g
 LEAST = 1.0  # seconds that a stand-in needs to be worth asking
 SPLIT_TTL = 2.0  # seconds
 LOOK_AGAIN_PAUSE = 1.0  # seconds
+TALLY_PAUSE = 10.0  # seconds between two writes of what nobody judges
 SAMPLE_PAUSE = 1.0  # seconds between two answers of a deployment that an instance of the function looks at
 MAX_BODY = 4_500_000  # bytes each way: base64 makes 6 MB of them, which is what a Lambda function takes and gives
 MAX_HEADER = 1024  # characters of a type that is passed on
@@ -49,6 +50,12 @@ class Mark(Protocol):
         ...
 
 
+class Tally(Protocol):
+    def __call__(self, deployment_id: str, requests: int) -> None:
+        """Add requests that nobody judges, for the rate. Never raises: a lost tally fails nobody."""
+        ...
+
+
 class LookAgain(Protocol):
     def __call__(self, endpoint: str) -> None:
         """Wake the endpoint's rollout. Never raises: its timer comes anyway."""
@@ -63,6 +70,7 @@ class World:
     invoker: Invoker
     count: Count
     mark: Mark
+    tally: Tally
     look_again: LookAgain
     seconds: Callable[[], float]
     chance: Callable[[], float]
@@ -193,6 +201,7 @@ class Predictor:
         self._buckets: dict[str, rates.Bucket] = {}
         self._woken: dict[str, float] = {}
         self._sampled: dict[str, float] = {}
+        self._unjudged: dict[str, tuple[float, int]] = {}  # by deployment: since when, and how many
 
     def predict(self, request: Request) -> Answer:
         """Return the answer of the deployment that the split gives this request to, or of the one that stands in.
@@ -254,10 +263,20 @@ class Predictor:
     ) -> None:
         """Count for the judge of an open rollout; a canary's failure is worth a look at once."""
         if not route.canary:
+            self._tally(deployment)
             return
         self._world.count(deployment, status=status, milliseconds=milliseconds, nonfinite=nonfinite)
         if deployment == route.canary and (status >= _ERROR or nonfinite):
             self._look_again(route.endpoint.name)
+
+    def _tally(self, deployment: str) -> None:
+        """Count for the rate that the next rollout is planned by: many requests in one write, a few may be lost."""
+        now = self._world.seconds()
+        since, requests = self._unjudged.get(deployment, (-math.inf, 0))
+        if now - since >= TALLY_PAUSE:
+            self._world.tally(deployment, requests + 1)
+            since, requests = now, -1
+        self._unjudged[deployment] = (since, requests + 1)
 
     def _look_again(self, endpoint: str) -> None:
         now = self._world.seconds()

@@ -83,6 +83,15 @@ def test_the_wide_buckets_of_an_older_build_are_still_read(traffic, client):
     assert {at: n for at, n in enumerate(seen.latencies) if n} == {0: 2, 28: 5, len(EDGES_MS): 1}
 
 
+def test_what_nobody_judges_counts_for_the_rate_and_is_no_evidence(traffic, clock):
+    for _ in range(6):
+        traffic.tally("d", 25)
+        count(traffic, 5)
+        clock.tick(seconds=SLICE)
+    assert traffic.rate("d") == pytest.approx(3.0, rel=0.2)
+    assert traffic.traffic("d", BEGIN).requests == 30
+
+
 def test_a_sum_goes_over_as_many_pages_as_there_are(traffic, client, clock):
     """A page of a query has at most 1 MB: of 32 rows of 390 kB, some of the 8 partitions has more than that."""
     for _ in range(4 * SHARDS):

@@ -160,6 +160,14 @@ def test_both_sides_are_counted_while_a_rollout_is_open(rolling):
     assert rolling.counted.milliseconds == pytest.approx([250, 0])
 
 
+def test_what_nobody_judges_is_tallied_for_the_rate_in_one_write_in_ten_seconds(world):
+    for _ in range(8):
+        ask(world)
+        world.now += 4
+    assert world.counted.unjudged == [("v1", 1), ("v1", 3), ("v1", 3)]
+    assert world.counted.seen == []
+
+
 @pytest.mark.parametrize("phase", [Phase.PROMOTED, Phase.ROLLED_BACK])
 def test_nothing_is_counted_or_woken_once_the_rollout_has_ended(world, phase):
     world.open_rollout(phase=phase)
