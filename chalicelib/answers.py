@@ -139,6 +139,20 @@ class Rollout(Ahead):
     timeline: list[Transition]
 
 
+class Disagreement(Answer):
+    """A live request that a shadow answered otherwise; long bodies are cut, bytes are `base64:…`."""
+
+    request_id: str
+    why: str
+    request: str
+    live: str
+    shadow: str
+
+
+class Disagreements(Answer):
+    disagreements: list[Disagreement]
+
+
 class Counts(Answer):
     """Traffic of the step's window; a quantile is null without samples and beyond the last bucket."""
 
@@ -261,6 +275,7 @@ _SINGLE = (
     Model,
     Version,
     Rollout,
+    Disagreements,
     Endpoint,
     Key,
     MadeKey,

@@ -128,6 +128,18 @@ def show_rollout(rollout_id: str) -> Json:
     return views.rollout(rollout_id, _Bound.ports())
 
 
+@routes.add(
+    "GET",
+    "/v1/rollouts/{rollout_id}/disagreements",
+    "Show what its shadow answered otherwise.",
+    scope="admin",
+    answer="Disagreements",
+    description="At most 50, each with what a user sent; none where the operator or the drop doesn't have them kept.",
+)
+def show_disagreements(rollout_id: str) -> Json:
+    return views.disagreements(rollout_id, _Bound.ports())
+
+
 @routes.add("GET", "/v1/endpoints/{name}/rollout", "Show an endpoint's open rollout, else its last.", answer="Rollout")
 def show_current_rollout(name: str) -> Json:
     return _current_rollout(name, _Bound.ports())

@@ -25,8 +25,9 @@ FUNCTIONS: Mapping[str, Sequence[str]] = {
     "re_sync": tuple(dict.fromkeys((*_RECORDS, *_TIMERS, *_UPLOADS, *_FLEET))),
     "api": (
         *_RECORDS, *_TIMERS, "BOUNDS", "INSTANCE_TYPE", "ALLOWED_INSTANCE_TYPES", "MAX_INSTANCES_PER_MODEL",
-        "RATE_PER_ENDPOINT", "DROP_BUCKET",
+        "RATE_PER_ENDPOINT", "SHADOWS_QUEUE_URL", "DROP_BUCKET",
     ),
+    "shadow": ("STACK", "TABLE", "STORE_BUCKET"),
     "authorizer": ("TABLE", "STORE_BUCKET"),
     "teardown": ("STACK",),
 }  # fmt: skip
@@ -52,6 +53,7 @@ class Settings:
     registrations_queue_arn: str = ""
     rollouts_queue_url: str = ""
     rollouts_queue_arn: str = ""
+    shadows_queue_url: str = ""
     schedule_group: str = ""
     schedule_role_arn: str = ""
     model_role_arn: str = ""

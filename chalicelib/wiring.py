@@ -29,7 +29,7 @@ from chalicelib.adapters.service_data import ServiceData
 from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.rollout import Plan
 from chalicelib.pipeline.ports import Ports
-from chalicelib.pipeline.records import to_json
+from chalicelib.pipeline.records import Records, to_json
 from chalicelib.pipeline.wakeups import ADVANCE, CATALOGUE, LOOK, REGISTER
 from chalicelib.settings import Settings
 from chalicelib.telemetry import NAMESPACE
@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     from chalicelib.adapters.sagemaker_catalog import ModelRegistryCatalog
     from chalicelib.adapters.sagemaker_clients import Clients
     from chalicelib.adapters.sagemaker_invoke import SageMakerInvoker
+    from chalicelib.domain.shadow import Copy
     from chalicelib.operator_settings import OperatorSettings
     from chalicelib.pipeline.predict import Predictor
+    from chalicelib.pipeline.shadow import World as ShadowWorld
 
 _SERVICES = (
     "application-autoscaling", "dynamodb", "events", "s3", "sagemaker", "sagemaker-runtime", "scheduler", "sqs",
@@ -50,6 +52,7 @@ _SERVICES = (
 PACE = timedelta(minutes=1)
 # A caller waits: what accompanies a prediction is quick or is left.
 _PROMPT: Any = {"connect_timeout": 1, "read_timeout": 2, "retries": {"mode": "standard", "total_max_attempts": 3}}
+_BRIEF: Any = {"connect_timeout": 1, "read_timeout": 1, "retries": {"mode": "standard", "total_max_attempts": 1}}
 # One core inflates an archive at 110 MB/s or so, and a function ends after 12 minutes: what is larger is rejected.
 EXPANDED = 48 * 2**30
 # SageMaker mounts a version's files itself, and another's image can't say which ones it got.
@@ -153,6 +156,7 @@ def wire(told: Settings) -> Ports:
 @cache
 def predictor() -> "Predictor":
     """Return what answers predictions; its caches, buckets and pauses are this function instance's."""
+    from chalicelib.adapters.shadow_queue import ShadowQueue  # noqa: PLC0415
     from chalicelib.pipeline.predict import Predictor, World  # noqa: PLC0415
 
     told = settings("api")
@@ -165,12 +169,40 @@ def predictor() -> "Predictor":
         count=best_effort(traffic.count, "counting a prediction"),
         mark=best_effort(traffic.mark, "counting what an answer is built of"),
         tally=best_effort(traffic.tally, "counting predictions"),
+        send=ShadowQueue(cast("Any", Lazy("sqs", **_BRIEF)), told.shadows_queue_url).send,
         look_again=best_effort(lambda endpoint: timers.set(ADVANCE + endpoint, _now()), "waking a rollout"),
         seconds=time.monotonic,
         chance=random.random,
         rate=told.rate_per_endpoint,
     )
     return Predictor(world)
+
+
+@cache
+def shadow_world() -> "ShadowWorld":
+    """Return what copies of requests are asked and counted with."""
+    from chalicelib.pipeline.shadow import World as ShadowWorld  # noqa: PLC0415
+
+    told = settings("shadow")
+    s3, dynamodb = (cast("Any", Lazy(service)) for service in ("s3", "dynamodb"))
+    store = S3Bucket(s3, told.store_bucket)
+    traffic = DynamoTraffic(dynamodb, told.table, _now)
+    records = Records(DynamoRegistry(dynamodb, told.table, store, _now))
+
+    def takes(copy: "Copy") -> bool:
+        """Ask whether the endpoint still has this shadow, and take the request: a message may come twice."""
+        endpoint = records.endpoint(copy.endpoint)
+        shadow = endpoint.value.shadow if endpoint else None
+        return shadow == copy.to and traffic.take(f"{copy.to.rollout}#{copy.id}")
+
+    return ShadowWorld(
+        invoker=_invoker(told),
+        count=traffic.count,
+        mark=traffic.mark,
+        keep=store.put,
+        takes=takes,
+        seconds=time.monotonic,
+    )
 
 
 def _invoker(told: Settings) -> "SageMakerInvoker":

@@ -52,6 +52,7 @@ class Story:
         self._steered_version("v5")
         self._quiet_and_superseded_version("v6", "v7")
         self._examined_version("v9")
+        self._shadowing_version("v10")
         self._gated_and_queued_version("v11", "v12")
         self._recreated_version("v13")
         self._fallen_back_version("v14")
@@ -127,10 +128,12 @@ class Story:
         self._go(1)
 
     def _quiet_and_superseded_version(self, quiet, newer):
+        self.ports.drop.put(f"digits/{quiet}/warmup.jsonl", b"1")
         self._tried(quiet)
         self.ports.metrics.seen = {}
-        self.ports.clock.tick(minutes=10)
-        self._go(1)
+        for _ in range(5):
+            self.ports.clock.tick(minutes=10)
+            self._go(1)
         self._put(newer)
         self._look(newer)
         manage.abort(DIGITS, self.ports)
@@ -140,9 +143,7 @@ class Story:
         self.ports.drop.put(f"digits/{name}/golden.jsonl", GOLDEN)
         self._put(name)
         self._look(name)
-        both = (4, 4, 2, 2)  # canary and stable, the last first
-        answers = [Reply(200, b'{"predictions": [%d]}' % n, "application/json", {}) for n in both]
-        self.ports.invoker.otherwise = lambda call: answers.pop()
+        self.ports.invoker.otherwise = Reply(200, b'{"predictions": [2]}', "application/json", {})
         self._go(3)
 
     def _gated_and_queued_version(self, gated, newer):
@@ -172,6 +173,12 @@ class Story:
         self._put(name)
         self._look(name)
         self._go(4)
+
+    def _shadowing_version(self, name):
+        self.ports.drop.put(f"digits/{name}/deploy.yaml", b"shadow: {share: 10%}\n")
+        self._tried(name)
+        manage.abort(DIGITS, self.ports)
+        self._go(1)
 
     def _revived(self):
         promoted = Records(self.ports.registry).endpoint(DIGITS).value.promoted

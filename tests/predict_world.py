@@ -70,6 +70,8 @@ class PredictWorld:
         self.invoker = FakeInvoker({"v1": reply(), "v2": reply(digest="sha256:v2")})
         self.counted = Counted()
         self.woken: list[str] = []
+        self.sent: list = []
+        self.sends = True
         self.now = 1000.0
         self.chance = 0.0  # below the canary's weight: the canary
         self.rate = rate
@@ -85,12 +87,17 @@ class PredictWorld:
                 count=self.counted.count,
                 mark=self.counted.mark,
                 tally=self.counted.tally,
+                send=self.send,
                 look_again=self.woken.append,
                 seconds=lambda: self.now,
                 chance=lambda: self.chance,
                 rate=self.rate,
             )
         )
+
+    def send(self, copy) -> bool:
+        self.sent.append(copy)
+        return self.sends
 
     def set_split(self, weights: dict[str, int], name: str = "digits", **changes) -> None:
         records = Records(self.ports.registry)

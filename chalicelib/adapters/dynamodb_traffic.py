@@ -10,6 +10,8 @@ from datetime import datetime
 from math import ceil
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
+
 from chalicelib.adapters.dynamodb_rows import rows
 from chalicelib.domain.marks import kept_name
 from chalicelib.domain.traffic import EDGES_MS, LATE, PARTS, Request, Traffic, rate_of_late, request
@@ -57,6 +59,21 @@ class DynamoTraffic:
     def tally(self, deployment_id: str, requests: int) -> None:
         """Add requests that nobody judges: they say how many come, and nothing else."""
         self._add(deployment_id, (_UNJUDGED,), requests)
+
+    def take(self, name: str) -> bool:
+        """Tell whether this is the first time in a day that a name is taken."""
+        expires = int(self._clock().timestamp()) + KEPT
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item={"pk": {"S": f"taken#{name}"}, "sk": {"S": "-"}, "expires": {"N": str(expires)}},
+                ConditionExpression="attribute_not_exists(pk)",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            return False
+        return True
 
     def _add(self, deployment_id: str, counted: Iterable[str], by: int = 1) -> None:
         """Add to each of these counters."""

@@ -2,22 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from math import isclose, isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
-# What another machine or library makes of the same float32 weights.
-RELATIVE = 1e-4
-ABSOLUTE = 1e-6
 _SCORES = ("scores", "probabilities", "logits")
 _LABELS = ("label", "class", "predicted_label", "prediction")
 _LONGEST = 80  # characters of a value that is shown
 _EVEN = 0.5
 
 
-def difference(expected: Any, answer: Any, tolerance: float | None = None, where: str = "") -> str:
-    """Return the first difference in words, "" when there is none.
+class Tolerance(NamedTuple):
+    """How far off a number may be; the larger of both holds."""
 
-    Numbers agree within `tolerance`, or within a ten-thousandth when that is None; all else must be the same.
-    """
+    relative: float = 0.0
+    absolute: float = 0.0
+
+
+# What another machine or library makes of the same float32 weights.
+SAME = Tolerance(relative=1e-4, absolute=1e-6)
+
+
+def difference(expected: Any, answer: Any, tolerance: Tolerance = SAME, where: str = "") -> str:
+    """Return the first difference in words, "" when there is none: numbers within a tolerance, all else the same."""
     if _is_number(expected) and _is_number(answer):
         return _number_difference(expected, answer, tolerance, where)
     if isinstance(expected, Mapping) and isinstance(answer, Mapping):
@@ -59,9 +64,9 @@ def numbers(answer: Any) -> list[float]:
 
 
 # --- the same values ---------------------------------------------------------------------------------------------
-def _number_difference(expected: float, answer: float, tolerance: float | None, where: str) -> str:
+def _number_difference(expected: float, answer: float, tolerance: Tolerance, where: str) -> str:
     off = abs(answer - expected)
-    allowed = max(RELATIVE * abs(expected), ABSOLUTE) if tolerance is None else tolerance
+    allowed = max(tolerance.relative * abs(expected), tolerance.absolute)
     # Without the chance of binary fractions: 0.3 is off 0.2 by no more than 0.1.
     if off <= allowed or isclose(off, allowed, rel_tol=1e-9):
         return ""
@@ -69,9 +74,7 @@ def _number_difference(expected: float, answer: float, tolerance: float | None, 
     return f"{_at(where)}{said} (off by {off:.3g}, allowed {allowed:.3g})"
 
 
-def _object_difference(
-    expected: Mapping[str, Any], answer: Mapping[str, Any], tolerance: float | None, where: str
-) -> str:
+def _object_difference(expected: Mapping[str, Any], answer: Mapping[str, Any], tolerance: Tolerance, where: str) -> str:
     if missing := sorted(expected.keys() - answer.keys()):
         return f"{_at(where)}{missing[0]!r} is missing"
     if more := sorted(answer.keys() - expected.keys()):
@@ -80,7 +83,7 @@ def _object_difference(
     return next(filter(None, found), "")
 
 
-def _list_difference(expected: Sequence[Any], answer: Sequence[Any], tolerance: float | None, where: str) -> str:
+def _list_difference(expected: Sequence[Any], answer: Sequence[Any], tolerance: Tolerance, where: str) -> str:
     if len(expected) != len(answer):
         return f"{_at(where)}expected {len(expected)} values, got {len(answer)}"
     pairs = enumerate(zip(expected, answer, strict=True))

@@ -4,7 +4,17 @@ from dataclasses import replace
 from datetime import datetime
 
 from chalicelib.domain.deployment import Endpoint
-from chalicelib.domain.moves import approved, baking, ended, fallen_back, promoted, recreating, returning, shifted
+from chalicelib.domain.moves import (
+    approved,
+    baking,
+    ended,
+    fallen_back,
+    promoted,
+    recreating,
+    returning,
+    shadowed,
+    shifted,
+)
 from chalicelib.domain.rollout import (
     Approve,
     Await,
@@ -21,6 +31,7 @@ from chalicelib.domain.rollout import (
     Return,
     RollBack,
     Rollout,
+    Shadow,
     Shift,
 )
 from chalicelib.domain.states import check
@@ -54,9 +65,15 @@ def _moved(
 
 
 def _onward(
-    action: Shift | Recreate | Bake | Promote, endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
+    action: Shadow | Shift | Recreate | Bake | Promote,
+    endpoint: Endpoint,
+    rollout: Rollout,
+    seen: Observation,
+    now: datetime,
 ) -> tuple[str, Endpoint, Rollout]:
     match action:
+        case Shadow(reason):
+            return "rollout.shadowing", *shadowed(endpoint, rollout, reason, now)
         case Shift(step, reason):
             return "rollout.shifted", *shifted(endpoint, rollout, step, reason, now)
         case Recreate(reason):

@@ -8,6 +8,7 @@ policy, and docs/rollout.md has it as a table.
 from datetime import datetime
 
 from chalicelib.domain.decide_recreate import before_recreating, recreating, returning
+from chalicelib.domain.decide_shadow import shadowing
 from chalicelib.domain.decide_start import starting
 from chalicelib.domain.decide_traffic import with_traffic
 from chalicelib.domain.rollout import Action, Hold, Observation, Phase, Rollout
@@ -18,10 +19,11 @@ def decide(rollout: Rollout, seen: Observation, now: datetime) -> Action:
     match rollout.phase:
         case Phase.STARTING:
             return before_recreating(rollout, seen, now) if rollout.recreates else starting(rollout, seen, now)
-        case Phase.RECREATING:
-            return recreating(rollout, seen, now)
-        case Phase.RETURNING:
-            return returning(rollout, seen)
+        case Phase.RECREATING | Phase.RETURNING:
+            back = rollout.phase is Phase.RETURNING
+            return returning(rollout, seen) if back else recreating(rollout, seen, now)
+        case Phase.SHADOWING:
+            return shadowing(rollout, seen, now)
         case Phase.STEPPING | Phase.BAKING:
             return with_traffic(rollout, seen, now)
         case Phase.QUEUED:

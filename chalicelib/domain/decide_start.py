@@ -16,6 +16,7 @@ from chalicelib.domain.rollout import (
     Restart,
     RollBack,
     Rollout,
+    Shadow,
     Start,
 )
 from chalicelib.domain.seen_words import crash, is_other, other_digest, state
@@ -90,4 +91,5 @@ def _first_traffic(rollout: Rollout, seen: Observation, now: datetime) -> Action
         return halt
     if rollout.plan.steps[0] >= WHOLE and rollout.plan.strategy not in AT_ONCE:
         return Hold("the plan has no step below 100 %, so nothing can be judged: promote by hand")
-    return take(rollout, seen, 0, "ready and warmed up", now)
+    warm = "ready and warmed up"
+    return Shadow(warm) if rollout.plan.shadow else take(rollout, seen, 0, warm, now)

@@ -1,6 +1,7 @@
 """What a rollout does while its canary has traffic: a share of it step by step, then all of it while it bakes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from chalicelib.domain.decide_step import gate, stable_gone, take
@@ -20,9 +21,12 @@ from chalicelib.domain.rollout import (
     Return,
     RollBack,
     Rollout,
+    Synthesize,
+    Thresholds,
 )
 from chalicelib.domain.seen_words import crash, is_other, other_digest, state
 from chalicelib.domain.split import WHOLE
+from chalicelib.domain.synthetic import Synthetic, SyntheticUse, how_many
 from chalicelib.domain.traffic import Traffic
 
 
@@ -55,7 +59,33 @@ def verdict_on(rollout: Rollout, seen: Observation) -> Judgement:
     What bakes has all traffic, so it is held against stable's last window; where that is too thin or was sick, the
     canary is judged in absolute terms.
     """
-    return judge(seen.canary_traffic, _yardstick(rollout, seen), rollout.plan.thresholds)
+    verdict = judge(seen.canary_traffic, _yardstick(rollout, seen), _thresholds(rollout))
+    synthetic = rollout.synthetic
+    if verdict.outcome is not Outcome.INCONCLUSIVE or not (synthetic and synthetic.is_done):
+        return verdict
+    return _with_synthetic(verdict, synthetic, rollout)
+
+
+def _with_synthetic(verdict: Judgement, synthetic: Synthetic, rollout: Rollout) -> Judgement:
+    """Return the verdict with what requests of ours say, where those of callers say too little."""
+    ours = replace(_thresholds(rollout), min_requests=how_many(_thresholds(rollout).min_requests))
+    made = judge(synthetic.canary, synthetic.stable, ours)
+    said = (
+        f"of {synthetic.asked} synthetic requests to each side ({synthetic.origin}): {synthetic.reason or made.reason}"
+    )
+    if made.outcome is Outcome.FAIL:
+        return replace(made, reason=said)
+    if made.outcome is Outcome.PASS and rollout.plan.synthetic is SyntheticUse.JUDGE:
+        return replace(made, reason=said)
+    return replace(verdict, reason=f"{verdict.reason}; {said}")
+
+
+def _thresholds(rollout: Rollout) -> Thresholds:
+    """Return what holds in the present phase: a shadow has a number of requests of its own."""
+    thresholds, shadow = rollout.plan.thresholds, rollout.plan.shadow
+    if rollout.phase is Phase.SHADOWING and shadow:
+        return replace(thresholds, min_requests=shadow.min_requests)
+    return thresholds
 
 
 def _yardstick(rollout: Rollout, seen: Observation) -> Traffic | None:
@@ -117,7 +147,7 @@ def _with_traffic(weights: Mapping[str, int]) -> dict[str, int]:
 def _too_soon(rollout: Rollout, now: datetime) -> Action | None:
     if rollout.paused:
         return Hold(f"paused at {rollout.weight} %")
-    until = _since(rollout) + _period(rollout)
+    until = since(rollout) + period(rollout)
     if now >= until:
         return None
     return Hold(f"at {rollout.weight} % until the {_what(rollout)}'s time is over", until=until)
@@ -128,7 +158,7 @@ def _by_verdict(rollout: Rollout, seen: Observation, verdict: Judgement, now: da
         return _onward(rollout, seen, verdict.reason, now)
     if rollout.gate and (waiting := gate(rollout, seen, rollout.gate, now)):
         return waiting
-    return _inconclusive(rollout, verdict, now)
+    return inconclusive(rollout, verdict, now)
 
 
 def _onward(rollout: Rollout, seen: Observation, why: str, now: datetime) -> Action:
@@ -139,23 +169,39 @@ def _onward(rollout: Rollout, seen: Observation, why: str, now: datetime) -> Act
     return take(rollout, seen, rollout.step + 1, why, now)
 
 
-def _inconclusive(rollout: Rollout, verdict: Judgement, now: datetime) -> Action:
-    until = _since(rollout) + _period(rollout) * (1 + rollout.extensions)
+def inconclusive(rollout: Rollout, verdict: Judgement, now: datetime) -> Action:
+    """Wait for evidence, extend, and then do what the plan says."""
+    until = since(rollout) + period(rollout) * (1 + rollout.extensions)
     if now < until:
         return Hold(verdict.reason, until=until)
     if rollout.extensions < rollout.plan.max_extensions:
         return Extend(verdict.reason)
+    if _may_be_asked(rollout):
+        return Synthesize(f"{verdict.reason}; synthetic requests are asked")
     if rollout.plan.on_inconclusive is OnInconclusive.ABORT:
         return RollBack(f"inconclusive: {verdict.reason}", Phase.ABORTED)
     return Hold(f"inconclusive, waits for a person or for evidence: {verdict.reason}")
 
 
-def _since(rollout: Rollout) -> datetime:
+def _may_be_asked(rollout: Rollout) -> bool:
+    """Tell whether synthetic requests are still to be asked: of both sides, so both have to run."""
+    waiting = rollout.synthetic is not None and not rollout.synthetic.is_done
+    return waiting and rollout.plan.synthetic is not SyntheticUse.OFF and not rollout.recreates
+
+
+def since(rollout: Rollout) -> datetime:
     return rollout.step_since or rollout.opened
 
 
-def _period(rollout: Rollout) -> timedelta:
-    return rollout.plan.bake if rollout.phase is Phase.BAKING else rollout.plan.step_time
+def period(rollout: Rollout) -> timedelta:
+    """Return the least time of the present phase's step."""
+    match rollout.phase:
+        case Phase.BAKING:
+            return rollout.plan.bake
+        case Phase.SHADOWING if rollout.plan.shadow:
+            return rollout.plan.shadow.time
+        case _:
+            return rollout.plan.step_time
 
 
 def _what(rollout: Rollout) -> str:

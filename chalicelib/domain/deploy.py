@@ -62,6 +62,10 @@ class Bounds:
     max_latency_ratio: float = 10.0
     max_latency_slack_ms: float = 1000.0
     max_bake: timedelta = timedelta(days=1)
+    least_agreement: float = 0.5
+    max_psi: float = 10.0
+    max_shadow: timedelta = timedelta(days=7)
+    keep_disagreements: bool = False  # requests and answers of a shadow: they hold what users sent
     strategies: tuple[str, ...] = ("canary", "linear", "blue_green")  # all_at_once is judged by nothing
     placements: tuple[str, ...] = ("surge", "co_resident")  # while it recreates, nothing answers
     grants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -98,8 +102,10 @@ def may_deploy(endpoint_owner: str | None, ref: VersionRef, endpoint_name: str, 
 
 def _over(base: Settled, wishes: Wishes) -> Settled:
     """Return it with everything that the wishes say."""
-    plan = _said(base.plan, wishes, "step_time max_extensions on_inconclusive keep_warm windows on_newer placement")
+    said = "step_time max_extensions on_inconclusive keep_warm windows on_newer placement synthetic"
+    plan = _said(base.plan, wishes, said)
     plan = _gated(_by_strategy(plan, wishes), wishes)
+    plan = replace(plan, shadow=wishes.shadow.shadow) if wishes.shadow else plan
     thresholds = _said(plan.thresholds, wishes.thresholds, " ".join(ThresholdWishes.model_fields))
     resources = _said(base.resources, wishes, "memory_mb environment")
     if wishes.types:
@@ -178,9 +184,20 @@ def _past_limits(wishes: Wishes, bounds: Bounds) -> list[str]:
         _past("thresholds.max_rejected_share", limits.max_rejected_share, most=bounds.max_rejected_share),
         _past("thresholds.max_nonfinite_share", limits.max_nonfinite_share, most=bounds.max_nonfinite_share),
         _past("thresholds.max_structure_share", limits.max_structure_share, most=bounds.max_structure_share),
+        _past("thresholds.min_agreement", limits.min_agreement, least=bounds.least_agreement),
+        _past("thresholds.max_psi", limits.max_psi, most=bounds.max_psi),
+        _past("shadow.for", wishes.shadow and wishes.shadow.time, most=bounds.max_shadow),
+        _past("shadow.min_requests", wishes.shadow and wishes.shadow.min_requests, least=bounds.least_requests),
+        _past_kept(wishes, bounds),
         _past("thresholds.max_latency_ratio", limits.max_latency_ratio, most=bounds.max_latency_ratio),
         _past("thresholds.latency_slack_ms", limits.latency_slack_ms, most=bounds.max_latency_slack_ms),
     ]
+
+
+def _past_kept(wishes: Wishes, bounds: Bounds) -> str:
+    if wishes.shadow and wishes.shadow.keep_disagreements and not bounds.keep_disagreements:
+        return "shadow.keep_disagreements keeps what users sent, which the operator doesn't allow"
+    return ""
 
 
 def _past(name: str, wished: Any, *, least: Any = None, most: Any = None) -> str:

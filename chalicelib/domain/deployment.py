@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.shadow import Shadowing
 from chalicelib.domain.split import ManualSplit, Split
 from chalicelib.domain.version import Version
 
@@ -124,6 +125,7 @@ class Endpoint:
     asked: ManualSplit | None = None  # one that waits for its deployments
     # When the newest version of each model that a person gave a share was registered: no drop opens a rollout of it.
     by_hand: Mapping[str, datetime] = field(default_factory=dict)
+    shadow: Shadowing | None = None  # what answers copies of requests, to nobody
 
     @property
     def is_manual(self) -> bool:
@@ -139,5 +141,6 @@ class Endpoint:
     def named(self) -> frozenset[str]:
         """The deployments that are to run, whatever rollout is open."""
         by_hand = [id_ for manual in (self.kept, self.asked) if manual for id_ in manual.weights]
-        named = {*self.split.weights, self.promoted, self.previous, *self.aliases.values(), *by_hand}
+        copied_to = self.shadow.deployment if self.shadow else ""
+        named = {*self.split.weights, self.promoted, self.previous, copied_to, *self.aliases.values(), *by_hand}
         return frozenset(named - {""})

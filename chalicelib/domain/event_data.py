@@ -123,6 +123,16 @@ class FellBack(Moved):
 
 
 @_exact
+class Synthesized(OfRollout):
+    """Requests that were made up, asked of both sides for want of callers' own."""
+
+    requests: Annotated[int, Field(description="to each side")]
+    origin: Annotated[str, Field(description="golden.jsonl, warmup.jsonl or schema")]
+    canary_errors: int
+    stable_errors: int
+
+
+@_exact
 class Returned(TypedDict):
     split: Split
 
@@ -163,8 +173,10 @@ KINDS: Mapping[str, Any] = {
     "rollout.opened": Opened,
     "rollout.examined": Examined,
     "rollout.fell_back": FellBack,
+    "rollout.shadowing": Moved,
     "rollout.shifted": Moved,
     "rollout.extended": Moved,
+    "rollout.synthesized": Synthesized,
     "rollout.gate_waiting": Waiting,
     "rollout.approved": Approved,
     "rollout.recreating": Moved,

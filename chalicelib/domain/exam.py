@@ -10,7 +10,7 @@ from itertools import starmap
 from math import sqrt
 from typing import Any
 
-from chalicelib.domain.agreement import difference, label, numbers, top_labels
+from chalicelib.domain.agreement import SAME, Tolerance, difference, label, numbers, top_labels
 from chalicelib.domain.golden import AT_MOST, Golden, Line, Metric
 from chalicelib.domain.invocation import Reply
 from chalicelib.domain.predict_body import is_json
@@ -113,7 +113,8 @@ def _predictions(line: Line, document: Any) -> tuple[Any] | str:
 def _found(line: Line, given: Any) -> str:
     """Return how an answer differs from what is expected, "" when it doesn't."""
     if line.label is None:
-        return difference(line.expected, given, line.tolerance) if line.is_checked else ""
+        tolerance = SAME if line.tolerance is None else Tolerance(absolute=line.tolerance)
+        return difference(line.expected, given, tolerance) if line.is_checked else ""
     wanted, answers = ([line.label], [given]) if line.is_one or not line.is_instances else (line.label, given)
     if len(wanted) != len(answers):
         return f"expected {len(wanted)} predictions, got {len(answers)}"

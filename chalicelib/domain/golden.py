@@ -12,6 +12,7 @@ from typing import Any
 from chalicelib.domain.errors import Rejected
 
 FILE = "golden.jsonl"
+WARMUP = "warmup.jsonl"  # the same lines, which are only asked
 LARGEST = 8 * 2**20  # bytes
 MOST_LINES = 10_000
 AT_LEAST = ("accuracy", "f1")

@@ -7,18 +7,15 @@ of its answers) is one more function in `_CHECKS`.
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import ceil, isfinite, log, sqrt
+from math import isfinite, log
 
-from chalicelib.domain.evidence import Count, evidence, evidence_above
+from chalicelib.domain.evidence import Count, evidence_above
+from chalicelib.domain.judge_answers import agreement, distribution, structure
 from chalicelib.domain.rollout import Judgement, Outcome, Thresholds
+from chalicelib.domain.shares import LEAST_BAD, ODDS, compare_shares
 from chalicelib.domain.slower import compare
-from chalicelib.domain.structure import example, new_ones, structures
 from chalicelib.domain.traffic import Traffic
 
-# A check wrongly fails a canary that isn't worse at most once in so many steps, however often it is looked at: with
-# seven checks that can fail and three steps that are judged, at most 1.1 % of rollouts.
-ODDS = 2000.0
-LEAST_BAD = 3  # one blip of the network can take two requests with it
 LEAST_STABLE = 20  # requests of stable in the window, to compare with
 LEAST_MEDIAN = 20  # latencies on each side, to fail for p50
 LEAST_TAIL = 60  # for p95
@@ -79,62 +76,18 @@ def _samples(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) ->
 # --- shares of requests ------------------------------------------------------------------------------------------
 def _errors(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Judgement:
     theirs = Count(stable.errors, stable.answered) if stable else None
-    return _compare("errors", Count(canary.errors, canary.answered), theirs, thresholds.max_error_share)
+    return compare_shares("errors", Count(canary.errors, canary.answered), theirs, thresholds.max_error_share)
 
 
 def _rejected(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Judgement:
     theirs = Count(stable.rejected, stable.requests) if stable else None
-    return _compare("4xx answers", Count(canary.rejected, canary.requests), theirs, thresholds.max_rejected_share)
+    return compare_shares("4xx answers", Count(canary.rejected, canary.requests), theirs, thresholds.max_rejected_share)
 
 
 def _nonfinite(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Judgement:
     theirs = Count(stable.nonfinite, stable.answered) if stable else None
     ours = Count(canary.nonfinite, canary.answered)
-    return _compare("non-finite answers", ours, theirs, thresholds.max_nonfinite_share)
-
-
-def _compare(what: str, canary: Count, stable: Count | None, tolerance: float) -> Judgement:
-    """Fail on strong evidence of a larger share, pass what is no larger than stable's, its chance and the tolerance."""
-    said = f"canary {canary.bad} {what} in {canary.total} requests"
-    said += f", stable {stable.bad} in {stable.total}" if stable else ""
-    if canary.bad >= LEAST_BAD and _evidence(canary, stable, tolerance) >= log(ODDS):
-        return Judgement(Outcome.FAIL, said)
-    allowed = _allowed(canary.total, stable, tolerance)
-    if canary.bad <= allowed:
-        return Judgement(Outcome.PASS, said)
-    reason = f"{said}: more than the {allowed:.1f} allowed, too few to say that it is worse"
-    return Judgement(Outcome.INCONCLUSIVE, reason, samples_needed=_more(canary, stable, tolerance))
-
-
-def _evidence(canary: Count, stable: Count | None, tolerance: float) -> float:
-    return evidence(canary, stable, tolerance) if stable else evidence_above(canary, tolerance)
-
-
-def _allowed(requests: int, stable: Count | None, tolerance: float) -> float:
-    """Return how many bad ones are no worse: stable's share, one standard deviation of its chance, the tolerance."""
-    if not stable or not stable.total:
-        return requests * tolerance
-    chance = sqrt(requests * stable.share * (1 - stable.share) * (1 + requests / stable.total))
-    return requests * min(1.0, stable.share + tolerance) + chance
-
-
-def _more(canary: Count, stable: Count | None, tolerance: float) -> int:
-    """Return how many good requests would make up for the bad ones; where none can, as many again."""
-    share = (stable.share if stable else 0.0) + tolerance
-    return max(1, ceil(canary.bad / share) - canary.total) if share else canary.total
-
-
-# --- what the model answers --------------------------------------------------------------------------------------
-def _structure(canary: Traffic, stable: Traffic | None, thresholds: Thresholds) -> Judgement:
-    """Compare how sampled answers are built; where stable's weren't sampled there is nothing to say."""
-    ours, theirs = structures(canary.marks), structures(stable.marks) if stable else {}
-    if not ours or sum(theirs.values()) < LEAST_STABLE:
-        return Judgement(Outcome.PASS, "")
-    new, once = new_ones(ours, theirs)
-    if new.bad < LEAST_BAD:  # stable may just not have shown them yet
-        return Judgement(Outcome.PASS, "")
-    verdict = _compare("new structures of answers", new, once, thresholds.max_structure_share)
-    return replace(verdict, reason=f"{verdict.reason}: {example(ours, theirs)}")
+    return compare_shares("non-finite answers", ours, theirs, thresholds.max_nonfinite_share)
 
 
 # --- latency -----------------------------------------------------------------------------------------------------
@@ -160,7 +113,9 @@ def _slower(q: float, canary: Traffic, stable: Traffic | None, thresholds: Thres
     return compare(q, canary, stable, thresholds, least=least, odds=ODDS)
 
 
-_CHECKS: tuple[Check, ...] = (_errors, _nonfinite, _rejected, _structure, _median, _tail, _far_tail, _samples)
+_CHECKS: tuple[Check, ...] = (
+    _errors, _nonfinite, _rejected, structure, agreement, distribution, _median, _tail, _far_tail, _samples,
+)  # fmt: skip
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------

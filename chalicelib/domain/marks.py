@@ -6,7 +6,7 @@ so how many different ones are kept is bounded: what comes after is counted as t
 
 from collections.abc import Collection
 
-MOST = 300  # names that are told apart
+MOST = 600  # names that are told apart
 LONGEST = 200  # characters
 _OTHER = "other"
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from chalicelib.domain.deployment import Endpoint, on_type
 from chalicelib.domain.rollout import Phase, Rollout
+from chalicelib.domain.shadow import Shadowing
 from chalicelib.domain.split import WHOLE, Split
 from chalicelib.domain.traffic import Traffic
 
@@ -22,12 +23,24 @@ def opened(endpoint: Endpoint, rollout: Rollout) -> Endpoint:
     )
 
 
+def shadowed(endpoint: Endpoint, rollout: Rollout, reason: str, now: datetime) -> tuple[Endpoint, Rollout]:
+    """Have live requests copied to the canary; what it answers is counted from now on."""
+    after = replace(_anew(rollout), phase=Phase.SHADOWING, step_since=now, reason=reason)
+    how = rollout.plan.shadow
+    return replace(endpoint, shadow=Shadowing(rollout.canary.id, rollout.id, how) if how else None), after
+
+
 def shifted(endpoint: Endpoint, rollout: Rollout, step: int, reason: str, now: datetime) -> tuple[Endpoint, Rollout]:
     """Give the canary the weight of a step, whose window begins now."""
     phase = Phase.BAKING if rollout.plan.steps[step] == WHOLE else Phase.STEPPING
-    after = replace(rollout, phase=phase, step=step, step_since=now, extensions=0, reason=reason)
+    after = replace(_anew(rollout), phase=phase, step=step, step_since=now, reason=reason)
     split = Split.between(after.stable, after.canary.id, after.weight, after.id)
-    return replace(endpoint, split=split), after
+    return replace(endpoint, split=split, shadow=None), after
+
+
+def _anew(rollout: Rollout) -> Rollout:
+    """Return it without what was gathered for the step before."""
+    return replace(rollout, extensions=0, synthetic=rollout.synthetic and rollout.synthetic.anew)
 
 
 def baking(endpoint: Endpoint, rollout: Rollout, reason: str, now: datetime, last: Traffic) -> tuple[Endpoint, Rollout]:
@@ -71,6 +84,7 @@ def promoted(endpoint: Endpoint, rollout: Rollout, reason: str, now: datetime) -
     after = replace(
         endpoint,
         split=Split({canary: WHOLE}, rollout.id),
+        shadow=None,
         promoted=canary,
         previous=before,
         previous_until=now + rollout.plan.keep_warm if before else None,
@@ -87,7 +101,7 @@ def ended(endpoint: Endpoint, rollout: Rollout, phase: Phase, reason: str, now: 
     kept = {endpoint.promoted, endpoint.previous}
     retiring = endpoint.retiring if canary in kept else {**endpoint.retiring, canary: now + LINGER}
     split = Split({endpoint.promoted: WHOLE}, rollout.id) if endpoint.promoted else Split()
-    after = replace(endpoint, split=split, retiring=retiring, asleep="")
+    after = replace(endpoint, split=split, shadow=None, retiring=retiring, asleep="")
     return after, replace(rollout, phase=phase, reason=reason, ended=now)
 
 

@@ -13,8 +13,10 @@ from chalicelib.domain.deployment import Deployment, Running
 from chalicelib.domain.exam import Exam
 from chalicelib.domain.proof import Asked
 from chalicelib.domain.refs import VersionRef
+from chalicelib.domain.shadow import Shadow as ShadowPlan
 from chalicelib.domain.split import Split
 from chalicelib.domain.strategy import Gate, OnNewer, Placement, Strategy
+from chalicelib.domain.synthetic import Synthetic, SyntheticUse
 from chalicelib.domain.traffic import Traffic
 
 
@@ -34,6 +36,8 @@ class Thresholds:
     max_rejected_share: float = 0.05  # 4xx, beyond stable's own
     max_nonfinite_share: float = 0.0  # beyond stable's own
     max_structure_share: float = 0.0  # answers built unlike any of stable's, beyond what stable varies by itself
+    min_agreement: float = 0.9  # of a shadow's answers with what callers got
+    max_psi: float = 0.25  # between the outputs that callers got and a shadow's
     max_latency_ratio: float = 1.5  # canary's p50, p95 and p99 against stable's
     latency_slack_ms: float = 10.0  # a difference below this is never a failure
 
@@ -56,12 +60,15 @@ class Plan:
     on_newer: OnNewer = OnNewer.SUPERSEDE
     placement: Placement = Placement.SURGE
     fallback_types: tuple[str, ...] = ()  # instance types, tried in order where there is no room for the canary's
+    shadow: ShadowPlan | None = None  # before any step; None: no live requests are copied
+    synthetic: SyntheticUse = SyntheticUse.FAIL  # what requests of ours may decide when there are too few of callers
 
 
 class Phase(StrEnum):
     QUEUED = "queued"  # it waits for the end of the rollout that is open
     STARTING = "starting"  # the canary's deployment is being started and load tested
     RECREATING = "recreating"  # stable was stopped to make room for it: nothing answers
+    SHADOWING = "shadowing"  # it answers copies of live requests, to nobody
     STEPPING = "stepping"  # it has a share of the traffic and is judged
     BAKING = "baking"  # it has all traffic and is judged; stable is warm
     RETURNING = "returning"  # it is stopped to make room for stable again: nothing answers
@@ -69,11 +76,12 @@ class Phase(StrEnum):
     ROLLED_BACK = "rolled_back"
     ABORTED = "aborted"  # by a person
     SUPERSEDED = "superseded"  # by a newer version
-    FAILED = "failed"  # it never became ready
+    FAILED = "failed"  # it never became ready, or was found wanting before it had traffic
 
 
-OPEN = frozenset({Phase.STARTING, Phase.RECREATING, Phase.STEPPING, Phase.BAKING, Phase.RETURNING})
 WITH_TRAFFIC = frozenset({Phase.STEPPING, Phase.BAKING})
+JUDGED = WITH_TRAFFIC | {Phase.SHADOWING}
+OPEN = JUDGED | {Phase.STARTING, Phase.RECREATING, Phase.RETURNING}
 ENDS = frozenset(Phase) - OPEN - {Phase.QUEUED}
 
 
@@ -105,6 +113,7 @@ class Rollout:
     gate: int = 0  # percent of the gate that it waits at; 0: at none
     gate_since: datetime | None = None
     approved: tuple[int, ...] = ()  # gates that were opened
+    synthetic: Synthetic | None = None  # of the present step; None: there is nothing to make requests from
     baseline: Traffic | None = None  # of stable, in the window before the canary got all traffic
 
     then: Phase = Phase.ROLLED_BACK  # how it ends once it has returned
@@ -144,6 +153,7 @@ class Observation:
     agreed: bool = False  # whom the gate asks said yes
     lacks: str = ""  # what there isn't for a canary that doesn't run yet
     answers: Sequence[Asked] = ()  # of callers on the public path; none where nobody can ask
+    shadow: str = ""  # the deployment that live requests are copied to
 
 
 class Outcome(StrEnum):
@@ -202,8 +212,22 @@ class Hold:
 
 
 @dataclass(frozen=True)
+class Synthesize:
+    """Ask both sides the next synthetic requests."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Extend:
     """Give the step another step_time to gather evidence."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """Have a share of the live requests copied to the canary, whose answers nobody gets."""
 
     reason: str
 
@@ -300,6 +324,7 @@ class Fail:
 
 
 OfFleet = Start | Restart | Stop | StartStable  # what the fleet is asked for; our records stay
-Onward = Shift | Await | Approve | Recreate | Bake | Promote
+OfModels = Examine | Synthesize  # what models are asked, past the split
+Onward = Shadow | Shift | Await | Approve | Recreate | Bake | Promote
 Back = Return | RollBack | Fail
-Action = OfFleet | FallBack | Examine | Hold | Extend | Onward | Back
+Action = OfFleet | OfModels | FallBack | Hold | Extend | Onward | Back

@@ -6,40 +6,45 @@ one, and docs/states.md is drawn from it.
 
 from collections.abc import Mapping
 
-from chalicelib.domain.rollout import OPEN, WITH_TRAFFIC, Action, Phase
+from chalicelib.domain.rollout import JUDGED, OPEN, Action, Phase
 
 NEWER = "a newer version"  # opens, or takes its place in the queue
 TURN = "its turn"  # the rollout that it waited for has ended
 ASKED = "a person or hook"  # pauses, resumes, approves, wishes
+_BEFORE_ALL = (Phase.STARTING, Phase.SHADOWING, Phase.STEPPING)  # before the canary has all traffic
 BEGINS = frozenset({Phase.QUEUED, Phase.STARTING})
 _MAKING_ROOM = frozenset({Phase.RECREATING, Phase.RETURNING})  # a newer version waits for their end
 
 TABLE: Mapping[str, Mapping[Phase, frozenset[Phase]]] = {
-    "Start": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.RECREATING, Phase.STEPPING)},
+    "Start": {phase: frozenset({phase}) for phase in (*_BEFORE_ALL, Phase.RECREATING)},
     "Restart": {Phase.STARTING: frozenset({Phase.STARTING})},
     "FallBack": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.RECREATING)},
     "Stop": {phase: frozenset({phase}) for phase in (Phase.RECREATING, Phase.RETURNING)},
     "StartStable": {Phase.RETURNING: frozenset({Phase.RETURNING})},
     "Examine": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.RECREATING)},
     "Hold": {phase: frozenset({phase}) for phase in Phase},
-    "Extend": {phase: frozenset({phase}) for phase in WITH_TRAFFIC},
-    "Await": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.STEPPING)},
-    "Approve": {phase: frozenset({phase}) for phase in (Phase.STARTING, Phase.STEPPING)},
+    "Synthesize": {phase: frozenset({phase}) for phase in JUDGED},
+    "Extend": {phase: frozenset({phase}) for phase in JUDGED},
+    "Await": {phase: frozenset({phase}) for phase in _BEFORE_ALL},
+    "Approve": {phase: frozenset({phase}) for phase in _BEFORE_ALL},
+    "Shadow": {phase: frozenset({Phase.SHADOWING}) for phase in (Phase.STARTING, Phase.SHADOWING)},
     "Shift": {
         Phase.STARTING: frozenset({Phase.STEPPING}),
+        Phase.SHADOWING: frozenset({Phase.STEPPING}),
         Phase.STEPPING: frozenset({Phase.STEPPING}),
     },
     "Recreate": {Phase.STARTING: frozenset({Phase.RECREATING})},
-    "Bake": {phase: frozenset({Phase.BAKING}) for phase in (Phase.STARTING, Phase.RECREATING, Phase.STEPPING)},
+    "Bake": {phase: frozenset({Phase.BAKING}) for phase in (*_BEFORE_ALL, Phase.RECREATING)},
     "Promote": {phase: frozenset({Phase.PROMOTED}) for phase in OPEN - {Phase.RETURNING}},
     "Return": {phase: frozenset({Phase.RETURNING}) for phase in (Phase.RECREATING, Phase.BAKING)},
     "RollBack": {
         Phase.STARTING: frozenset({Phase.ABORTED}),
+        Phase.SHADOWING: frozenset({Phase.ABORTED}),
         Phase.STEPPING: frozenset({Phase.ROLLED_BACK, Phase.ABORTED}),
         Phase.BAKING: frozenset({Phase.ROLLED_BACK, Phase.ABORTED}),
         Phase.RETURNING: frozenset({Phase.ROLLED_BACK, Phase.ABORTED, Phase.FAILED}),
     },
-    "Fail": {Phase.STARTING: frozenset({Phase.FAILED})},
+    "Fail": {phase: frozenset({Phase.FAILED}) for phase in (Phase.STARTING, Phase.SHADOWING)},
     NEWER: {
         **{phase: frozenset({Phase.SUPERSEDED, phase}) for phase in (OPEN - _MAKING_ROOM) | {Phase.QUEUED}},
         **{phase: frozenset({phase}) for phase in _MAKING_ROOM},

@@ -16,7 +16,7 @@ from chalicelib.domain.predict_body import is_json
 MARK = "structure "  # before a structure in the counts of a deployment
 LARGEST = 256 * 2**10  # bytes of an answer that is looked at
 LEAST_NEW = 3  # answers, to prove anything
-ODDS = 1000.0  # as of the judge's checks
+ODDS = 2000.0  # as of the judge's checks
 LONGEST = 160  # characters; of a longer one the rest is a digest
 _DEEPEST = 12
 _OK = 200

@@ -16,8 +16,10 @@ from pydantic_core import ErrorDetails
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.refs import NAME_RULE, is_legal
 from chalicelib.domain.rollout import OnInconclusive
+from chalicelib.domain.shadow import Agree, Shadow
 from chalicelib.domain.split import WHOLE
 from chalicelib.domain.strategy import AT_ONCE, Gate, OnNewer, Placement, Strategy
+from chalicelib.domain.synthetic import SyntheticUse
 from chalicelib.domain.windows import window_from
 
 # --- what a drop may say -----------------------------------------------------------------------------------------
@@ -80,6 +82,14 @@ def _steps(steps: object) -> tuple[int, ...]:
     return tuple(steps)
 
 
+def _percent(value: object) -> object:
+    if isinstance(value, str) and value.endswith("%") and value[:-1].strip().isdecimal():
+        return int(value[:-1])
+    if type(value) is not int:
+        raise ValueError("must be whole percents, such as 10%")
+    return value
+
+
 def _windows(windows: object) -> tuple[str, ...]:
     if not isinstance(windows, list | tuple) or len(windows) > _MOST_WINDOWS:
         raise ValueError(f"must be a list of at most {_MOST_WINDOWS} windows, such as [Mon-Fri 09:00-17:00 UTC]")
@@ -125,8 +135,27 @@ class ThresholdWishes(_Strict):
     max_rejected_share: Share | None = None
     max_nonfinite_share: Share | None = None
     max_structure_share: Share | None = None
+    min_agreement: Share | None = None
+    max_psi: Annotated[float, Field(ge=0)] | None = None
     max_latency_ratio: Annotated[float, Field(ge=1)] | None = None
     latency_slack_ms: Annotated[float, Field(ge=0)] | None = None
+
+
+class ShadowWish(_Strict):
+    """See `shadow.Shadow`."""
+
+    model_config = ConfigDict(validate_by_alias=True)
+    share: Annotated[int, BeforeValidator(_percent), Field(ge=1, le=WHOLE)] = Shadow.share
+    time: Annotated[Duration, Field(alias="for", ge=timedelta(seconds=1))] = Shadow.time
+    min_requests: Positive = Shadow.min_requests
+    agree: Annotated[Agree, Field(strict=False)] = Shadow.agree
+    top_k: Positive = Shadow.top_k
+    tolerance: Annotated[float, Field(ge=0)] | None = None
+    keep_disagreements: bool = False
+
+    @property
+    def shadow(self) -> Shadow:
+        return Shadow(**{name: getattr(self, name) for name in ShadowWish.model_fields})
 
 
 class GateWish(_Strict):
@@ -165,6 +194,8 @@ class Wishes(_Strict):
     windows: Annotated[tuple[str, ...], BeforeValidator(_windows)] | None = None
     on_newer: Annotated[OnNewer, Field(strict=False)] | None = None
     placement: Annotated[Placement, Field(strict=False)] | None = None
+    shadow: ShadowWish | None = None
+    synthetic: Annotated[SyntheticUse, Field(strict=False)] | None = None
     thresholds: ThresholdWishes = Field(default_factory=ThresholdWishes)
     replicas: Positive | None = None
     min: Positive | None = None
@@ -173,6 +204,14 @@ class Wishes(_Strict):
     instance_type: InstanceType | None = None
     instance_types: Annotated[tuple[InstanceType, ...], Field(strict=False, min_length=1, max_length=10)] | None = None
     environment: Environment | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shadow_first(cls, value: object) -> object:
+        """Take `strategy: shadow` for a canary that is a shadow first."""
+        if isinstance(value, Mapping) and value.get("strategy") == "shadow":
+            return {"shadow": {}, **value, "strategy": str(Strategy.CANARY)}
+        return value
 
     @model_validator(mode="after")
     def _one_count(self) -> Self:

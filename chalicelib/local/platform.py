@@ -134,6 +134,7 @@ class Platform:
             control=ControlPlane(control),
             on_trouble=lambda endpoint, _: self._wake(ADVANCE + endpoint),
             on_store_event=self._receiver,
+            keep=connected.store.put,
         )
         self._gateway = Gateway(wiring, server_context(*self._certificate()))
         self._registry.on_commit = self._committed

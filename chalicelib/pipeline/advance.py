@@ -17,6 +17,7 @@ from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.proof import Asked, to_ask
 from chalicelib.domain.question import Question
 from chalicelib.domain.rollout import (
+    JUDGED,
     WITH_TRAFFIC,
     Action,
     Approve,
@@ -35,6 +36,7 @@ from chalicelib.domain.rollout import (
     Start,
     StartStable,
     Stop,
+    Synthesize,
 )
 from chalicelib.domain.split import WHOLE
 from chalicelib.domain.traffic import Traffic
@@ -43,6 +45,7 @@ from chalicelib.pipeline.examine import examine
 from chalicelib.pipeline.open_rollout import open_queued
 from chalicelib.pipeline.ports import Capacity, Ports, Write
 from chalicelib.pipeline.records import Records, Stored, to_json
+from chalicelib.pipeline.synthesize import synthesize
 from chalicelib.pipeline.transitions import of_rollout
 from chalicelib.pipeline.wakeups import wake_catalogue, wake_endpoint
 
@@ -75,6 +78,7 @@ def observe(endpoint: Endpoint, rollout: Rollout, ports: Ports) -> Observation:
         canary=canary,
         stable=ports.fleet.observe(rollout.stable) if rollout.stable else None,
         split=endpoint.split,
+        shadow=endpoint.shadow.deployment if endpoint.shadow else "",
         canary_traffic=ports.metrics.traffic(rollout.canary.id, since) if since else Traffic(),
         stable_traffic=_of_stable(rollout, ports),
         lacks=ports.fleet.lacks(rollout.canary) if canary.state is FleetState.ABSENT else "",
@@ -120,7 +124,7 @@ class _Gathered:
     def judgement(self) -> Mapping[str, Any]:
         """Return what an event says of the verdict: nothing before there was one."""
         rollout = self.rollout.value
-        return {"judgement": to_json(verdict_on(rollout, self.seen))} if rollout.phase in WITH_TRAFFIC else {}
+        return {"judgement": to_json(verdict_on(rollout, self.seen))} if rollout.phase in JUDGED else {}
 
 
 def _act(action: Action, at: _Gathered, ports: Ports) -> None:
@@ -137,6 +141,8 @@ def _act(action: Action, at: _Gathered, ports: Ports) -> None:
             ports.fleet.stop(deployment)
         case StartStable():
             ports.fleet.ensure(at.endpoint.value.deployments[rollout.stable], Capacity(may_scale_in=False))
+        case Synthesize():
+            synthesize(at.rollout, ports)
         case Hold():
             pass
         case Fail(reason, unservable=True) | Return(reason, unservable=True):
@@ -153,7 +159,7 @@ def _start(capacity: Capacity, at: _Gathered, ports: Ports) -> None:
         match at.rollout.value.phase:
             case Phase.STARTING | Phase.RECREATING if error.code == _OVER_QUOTA and at.rollout.value.next_type:
                 _change(FallBack(at.rollout.value.next_type, str(error)), at, ports)
-            case Phase.STARTING:
+            case Phase.STARTING | Phase.SHADOWING:
                 _change(Fail(str(error), unservable=False), at, ports)
             case Phase.RECREATING:
                 _change(Return(str(error), Phase.FAILED), at, ports)

@@ -21,6 +21,7 @@ from chalicelib.pipeline.examine import exam_of
 from chalicelib.pipeline.forecast import Forecast, forecast
 from chalicelib.pipeline.ports import Ports, Write
 from chalicelib.pipeline.records import Records, Stored
+from chalicelib.pipeline.synthesize import synthetic_of
 from chalicelib.pipeline.transitions import of_rollout
 from chalicelib.pipeline.wakeups import wake_endpoint
 
@@ -54,7 +55,7 @@ def open_rollout(ref: VersionRef, ports: Ports, *, endpoint: str = "", once: str
     # What a drop opens is the version's first rollout: nothing of it can have failed before.
     retry = once != DROP and ports.fleet.observe(canary.id).state is FleetState.FAILED
     rollout = Rollout(rollout_id, name, ref, canary, stored.value.promoted, wishes.plan, ports.clock(), retry=retry)
-    rollout = replace(rollout, exam=exam_of(version.value))
+    rollout = replace(rollout, exam=exam_of(version.value), synthetic=synthetic_of(version.value))
     _open_or_queue(Stored(rollout_id, rollout), stored, ports)
     wake_endpoint(name, ports)
     return rollout_id

@@ -19,7 +19,8 @@ from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.invocation import BUDGET, BYTES, Call, NoAnswer, Reply, TimedOut, TooLarge, Unanswered
 from chalicelib.domain.predict_body import is_json, meant_type, speaks_instances
 from chalicelib.domain.served_by import ENDPOINT, NONFINITE, REQUEST_ID, join, stamp_of
-from chalicelib.domain.split import choose
+from chalicelib.domain.shadow import DROPPED, LARGE, Copy
+from chalicelib.domain.split import WHOLE, choose
 from chalicelib.domain.structure import marks_of
 from chalicelib.pipeline.ports import Invoker, Registry
 from chalicelib.pipeline.records import Records
@@ -56,6 +57,12 @@ class Tally(Protocol):
         ...
 
 
+class Send(Protocol):
+    def __call__(self, copy: Copy) -> bool:
+        """Send a copy of a request to whoever asks its shadow, and tell whether that went well and was quick enough."""
+        ...
+
+
 class LookAgain(Protocol):
     def __call__(self, endpoint: str) -> None:
         """Wake the endpoint's rollout. Never raises: its timer comes anyway."""
@@ -71,6 +78,7 @@ class World:
     count: Count
     mark: Mark
     tally: Tally
+    send: Send
     look_again: LookAgain
     seconds: Callable[[], float]
     chance: Callable[[], float]
@@ -221,7 +229,22 @@ class Predictor:
         else:
             who = choose(route.endpoint.split, request.key, self._world.chance())
         deployment, reply = self._answered(route, call, who, until)
+        if not asked:
+            self._copy(route, request, call, reply)
         return answer_of(request, call, route, deployment, reply)
+
+    def _copy(self, route: Route, request: Request, call: Call, reply: Reply) -> None:
+        """Have a shadow asked what has just been answered, for the share of the requests that it wants."""
+        to = route.endpoint.shadow
+        if to is None or self._world.chance() * WHOLE >= to.how.share:
+            return
+        # Callers may say one id for many requests: what tells a message from its own repeat is ours.
+        id_ = f"{request.request_id}#{int(self._world.chance() * 2**32):08x}"
+        copy = Copy(id_, route.endpoint.name, to, call, reply)
+        if copy.is_large:
+            self._world.mark(to.deployment, [LARGE])
+        elif not self._world.send(copy):
+            self._world.mark(to.deployment, [DROPPED])
 
     def _answered(self, route: Route, call: Call, who: tuple[str, str], until: float) -> tuple[str, Reply]:
         chosen, stand_in = who

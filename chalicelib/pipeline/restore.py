@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from chalicelib.domain.deployment import Endpoint, FleetState
-from chalicelib.domain.rollout import WITH_TRAFFIC, Phase, Rollout
+from chalicelib.domain.rollout import JUDGED, Phase, Rollout
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import Records
 
@@ -25,6 +25,6 @@ def awaited(ports: Ports) -> list[str]:
 def begin_windows_anew(ports: Ports) -> None:
     """Start the present step of every open rollout again: what was counted before the restart is gone."""
     for rollout in Records(ports.registry).list(Rollout):
-        if rollout.value.phase in WITH_TRAFFIC | {Phase.RECREATING}:
+        if rollout.value.phase in JUDGED | {Phase.RECREATING}:
             fresh = replace(rollout.value, step_since=ports.clock(), extensions=0)
             ports.registry.commit([replace(rollout, value=fresh).write])

@@ -7,10 +7,12 @@ from chalicelib.domain.deployment import Endpoint
 from chalicelib.domain.version import Version
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import Records
+from chalicelib.pipeline.shadow import FOLDER
 from chalicelib.pipeline.transitions import transition
 
 # What is younger may be on its way: an attempt to register that still copies, a deployment just asked for.
 _LEFT = timedelta(hours=1)
+_FORGOTTEN = timedelta(days=7)
 _RECORDS = "_"  # what a registry or a fleet keeps in the store of its own begins so; no MODEL_ID does
 
 
@@ -18,6 +20,7 @@ def sweep(ports: Ports) -> None:
     """Stop stray deployments and delete the copies of attempts that crashed; never something referred to."""
     _stop_strays(ports)
     _delete_lost_copies(ports)
+    _forget_disagreements(ports)
 
 
 def _stop_strays(ports: Ports) -> None:
@@ -36,6 +39,12 @@ def _delete_lost_copies(ports: Ports) -> None:
     lost = [key for key in old if _attempt(key) not in kept]
     _tell("copy.swept", sorted({_attempt(key) for key in lost}), "no version names this copy: it is deleted", ports)
     ports.store.delete(lost)
+
+
+def _forget_disagreements(ports: Ports) -> None:
+    """Delete what users sent to a shadow a week ago."""
+    items = ports.store.list(FOLDER)
+    ports.store.delete([o.key for o in items if ports.clock() - o.modified > _FORGOTTEN])
 
 
 def _attempt(key: str) -> str:

@@ -18,6 +18,7 @@ from chalicelib.pipeline.advance import observe
 from chalicelib.pipeline.forecast import Forecast, forecast
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import Drop, Records, to_json
+from chalicelib.pipeline.shadow import disagreements as kept_disagreements
 
 View = dict[str, Any]
 
@@ -117,6 +118,12 @@ def _ahead(value: Rollout, ports: Ports) -> View:
     """Return what an open rollout still needs, and at what rate that comes."""
     of = Records(ports.registry).endpoint(value.endpoint) if value.is_open else None
     return (forecast(of.value, value, ports) if of else Forecast(None, ())).view
+
+
+def disagreements(rollout_id: str, ports: Ports) -> View:
+    """Return what a rollout's shadow answered otherwise, as far as it was kept."""
+    rollout(rollout_id, ports)
+    return {"disagreements": kept_disagreements(rollout_id, ports.store)}
 
 
 def _legal_drops(ports: Ports) -> Sequence[Drop]:

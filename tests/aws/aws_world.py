@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,10 +27,11 @@ from tests.fakes_sagemaker_runtime import Answer, Invocation, ServingImage
 
 @dataclass
 class World:
-    """`sick` holds MODEL/VERSION of models that answer every request with an error."""
+    """`sick` holds MODEL/VERSION of models that answer every request with an error, `odd` of those that answer ones."""
 
     aws: FakeSageMaker
     sick: set[str] = field(default_factory=set)
+    odd: set[str] = field(default_factory=set)
     stacks: list[Stack] = field(default_factory=list)
     _digests: dict[str, str] = field(default_factory=dict)
     _told: dict[str, str] = field(default_factory=dict)  # the status of each endpoint, by ARN, that an event told last
@@ -60,7 +61,10 @@ class World:
         is_probe = "modeldrop-probe" in asked.attributes.split(";")
         if not is_probe and "/".join(key.split("/")[:2]) in self.sick:
             return Answer(b'{"error": {"code": "model_failed", "message": "boom"}}', status=500)
-        return ServingImage(self._loaded)(asked)
+        answer = ServingImage(self._loaded)(asked)
+        if not is_probe and "/".join(key.split("/")[:2]) in self.odd:
+            return replace(answer, body=answer.body.replace(b"0.0", b"1.0"))
+        return answer
 
     def _loaded(self, uri: str) -> str:
         """Return the digest of what lies under a URI, computed once: a replica loads its files when it starts."""

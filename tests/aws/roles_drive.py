@@ -30,7 +30,15 @@ PLAN = b"steps: [50, 100]\nstep_time: 60\nkeep_warm: 60\nthresholds: {min_reques
 SCALES = PLAN.replace(b"keep_warm: 60", b"keep_warm: 3600") + b"min: 1\nmax: 2\n"
 # A row of the table holds less, also of a rollout's record: it goes to the model store.
 LARGE = PLAN + b"environment:\n" + b"".join(b"  X%d: '%s'\n" % (at, b'"' * 1000) for at in range(40))
-BOUNDS = '{"environment_names": ["X*"]}'
+BOUNDS = '{"environment_names": ["X*"], "keep_disagreements": true}'
+# To a shadow that has ended: the endpoint is looked at, and nobody is asked.
+COPY = {
+    "id": "r-1",
+    "endpoint": "wordy",
+    "to": {"deployment": "none", "rollout": "none", "how": {}},
+    "call": {"content_type": "application/json", "accept": "", "attributes": {}},
+    "live": {"status": 200, "content_type": "application/json"},
+}
 REQUESTS = 30  # between two timers: enough for a verdict
 
 
@@ -59,6 +67,7 @@ class Drive:
         self.uploads()
         self.api_routes()
         self.rollouts()
+        self.shadows()
         self.operators_hand()
         self.leftovers()
         self.replaced()
@@ -134,6 +143,15 @@ class Drive:
         self.drop("digits/4", {"model.mar": archive("4"), "deploy.yaml": SCALES})
         self.until_ended("digits/4")
         self.world.aws.faults.remove(full)
+
+    def shadows(self) -> None:
+        """One that answers otherwise, whose endpoint's record is a large one."""
+        self.world.odd.add("wordy/4")
+        wish = LARGE + b"shadow: {share: 100%, for: 60, min_requests: 10, keep_disagreements: true}\n"
+        self.drop("wordy/4", {"model.mar": archive("4"), "deploy.yaml": wish})
+        self.until_ended("wordy/4", calling="wordy")
+        [shadow] = [r.id for r in rollouts(self.stack) if str(r.ref) == "wordy/4"]
+        assert self.asked("GET", f"/v1/rollouts/{shadow}/disagreements").json["disagreements"]
 
     def operators_hand(self) -> None:
         """What people do to a rollout."""
@@ -228,7 +246,7 @@ class Drive:
             kind = {"ValidateFunction": "look:wordy/1/", "RegisterFunction": "catalogue:wordy/1"}
             wake_up = kind.get(mapped.function, "advance:wordy")
             self.recorder.failing[f"{self.function(mapped.function)}.GetObject"] = "NoSuchKey"
-            body = json.dumps({"wake_up": wake_up})
+            body = json.dumps({"wake_up": wake_up}) if mapped.function != "ShadowFunction" else json.dumps(COPY)
             self.stack.client("sqs").send_message(QueueUrl=mapped.queue_url, MessageBody=body)
             self.stack.settle()
         self.recorder.failing["api.GetObject"] = "NoSuchKey"

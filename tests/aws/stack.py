@@ -6,6 +6,7 @@ minutes, `call` API Gateway, `delete` what CloudFormation asks the custom resour
 exactly the environment that the template gives its function, and Lambda's own variables.
 """
 
+import base64
 import importlib.util
 import io
 import json
@@ -337,7 +338,10 @@ class Stack:
 
     def _receive(self, mapped: Mapped) -> Sequence[dict[str, Any]]:
         answer = self.client("sqs").receive_message(
-            QueueUrl=mapped.queue_url, MaxNumberOfMessages=10, AttributeNames=["All"]
+            QueueUrl=mapped.queue_url,
+            MaxNumberOfMessages=10,
+            AttributeNames=["All"],
+            MessageAttributeNames=["All"],
         )
         return answer.get("Messages", [])
 
@@ -446,12 +450,19 @@ def _record(mapped: Mapped, message: Mapping[str, Any]) -> dict[str, Any]:
         "receiptHandle": message["ReceiptHandle"],
         "body": message["Body"],
         "attributes": message.get("Attributes", {}),
-        "messageAttributes": {},
+        "messageAttributes": {name: _attribute(said) for name, said in message.get("MessageAttributes", {}).items()},
         "md5OfBody": message["MD5OfBody"],
         "eventSource": "aws:sqs",
         "eventSourceARN": mapped.queue_arn,
         "awsRegion": REGION,
     }
+
+
+def _attribute(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message's attribute as Lambda's poller hands it over: bytes in base64."""
+    if "BinaryValue" not in said:
+        return {"dataType": said["DataType"], "stringValue": said["StringValue"]}
+    return {"dataType": said["DataType"], "binaryValue": base64.b64encode(said["BinaryValue"]).decode()}
 
 
 def _moment(schedule: Mapping[str, Any]) -> datetime:

@@ -118,7 +118,7 @@ SAID = {
     "probe": "sagemaker:InvokeEndpoint",
     "pass the models' role": "sagemaker.amazonaws.com",
 }
-ROLES = ("Validate", "Register", "Advance", "Api", "Authorizer", "ReSync", "Teardown")
+ROLES = ("Validate", "Register", "Advance", "Shadow", "Api", "Authorizer", "ReSync", "Teardown")
 
 
 @pytest.mark.parametrize("role", ROLES)

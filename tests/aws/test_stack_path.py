@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from chalicelib.domain.refs import is_ours
-from chalicelib.domain.rollout import Phase, Rollout
+from chalicelib.domain.rollout import JUDGED, Phase, Rollout
 from tests.aws.aws_world import World, api_key, endpoint, rollouts, versions
 from tests.aws.rest_gateway import Reply, RestGateway
-from tests.aws.stack import ALL_ON, Mishaps, Stack
+from tests.aws.stack import ALL_ON, PARAMETERS, Mishaps, Stack
 from tests.fakes_artifacts import HANDLER, small_mar
 from tests.validation.byhand import meta_graph, saved_model
 
@@ -50,7 +50,7 @@ class App:
 
         def called() -> bool:
             met = reached()
-            is_tried = any(rollout.phase == Phase.STEPPING for rollout in rollouts(self.stack))
+            is_tried = any(rollout.phase in JUDGED for rollout in rollouts(self.stack))
             for _ in range(AT_ONCE if is_tried and not met else 0):
                 self.call()
             return met
@@ -149,6 +149,58 @@ def test_a_version_that_misses_its_golden_file_never_has_traffic(world: World) -
     assert weights(stack, "digits") == {"1": 100}
     kinds = [event["detail-type"] for event in heard() if event["detail"]["data"].get("version") == "digits/2"]
     assert kinds == ["rollout.opened", "rollout.examined", "rollout.failed"]
+    assert not stack.failures
+
+
+SHADOWED = ["rollout.opened", "rollout.shadowing", "rollout.shifted"]
+SHADOW = PLAN + b"shadow: {share: 100%, for: 60, min_requests: 10}\n"
+
+
+def test_a_shadow_that_agrees_goes_on_and_its_answers_reach_nobody(world: World) -> None:
+    stack = world.stack()
+    heard = stack.listen()
+    drop(stack, "digits/1", ARCHIVE)
+    stack.run(ended(stack, "digits/1"))
+    app = App(stack, "digits")
+    drop(stack, "digits/2", OTHER | {"deploy.yaml": SHADOW})
+    stack.run(app.until(lambda: any(r.step == 0 for r in rollouts(stack) if str(r.ref) == "digits/2")))
+    assert {reply.headers["x-modeldrop-version"] for reply in app.replies} == {"1"}
+    kinds = [event["detail-type"] for event in heard() if event["detail"]["data"].get("version") == "digits/2"]
+    assert [kind for kind in kinds if kind != "rollout.extended"] == SHADOWED
+    assert "predictions agree" in rollout_of(stack, "digits/2").reason
+    assert not stack.failures
+
+
+def test_a_shadow_that_disagrees_ends_and_what_it_disagreed_on_is_kept_where_that_is_allowed(world: World) -> None:
+    stack = world.stack({**PARAMETERS, "Bounds": '{"keep_disagreements": true}'})
+    drop(stack, "digits/1", ARCHIVE)
+    stack.run(ended(stack, "digits/1"))
+    app = App(stack, "digits")
+    world.odd.add("digits/2")
+    wish = SHADOW.replace(b"share: 100%", b"share: 100%, keep_disagreements: true")
+    drop(stack, "digits/2", OTHER | {"deploy.yaml": wish})
+    stack.run(app.until(ended(stack, "digits/2")))
+    failed = rollout_of(stack, "digits/2")
+    assert (failed.phase, weights(stack, "digits")) == (Phase.FAILED, {"1": 100})
+    assert "predictions agree, 90.0% wanted" in failed.reason
+    assert {reply.headers["x-modeldrop-version"] for reply in app.replies} == {"1"}
+    url = f"/v1/rollouts/{failed.id}/disagreements"
+    kept = RestGateway(stack).call("GET", url, key=api_key(stack, "admin")).json["disagreements"]
+    assert kept[0]["why"].startswith("expected 0, got 1")
+    assert not stack.failures
+
+
+def test_a_copy_that_comes_twice_is_asked_once(world: World) -> None:
+    stack = world.stack()
+    drop(stack, "digits/1", ARCHIVE)
+    stack.run(ended(stack, "digits/1"))
+    app = App(stack, "digits")
+    drop(stack, "digits/2", OTHER | {"deploy.yaml": SHADOW})
+    stack.mishaps = Mishaps(double=1.0)
+    stack.run(app.until(lambda: any(r.step == 0 for r in rollouts(stack) if str(r.ref) == "digits/2")))
+    agreed = rollout_of(stack, "digits/2").reason
+    compared = int(agreed.split(" predictions agree")[0].rsplit(" ", 1)[1])
+    assert compared <= 2 * len(app.replies)  # two instances each
     assert not stack.failures
 
 

@@ -141,7 +141,7 @@ def test_nobody_but_the_api_and_the_fleet_may_invoke_an_endpoint() -> None:
         for statement in statements(made["Properties"])
         if "sagemaker:InvokeEndpoint" in statement["Action"] and statement["Effect"] == "Allow"
     }
-    assert {"ApiRole"} <= allowed <= {"ApiRole", "AdvanceRole", "RegisterRole", "ReSyncRole"}
+    assert {"ApiRole"} <= allowed <= {"ApiRole", "AdvanceRole", "ShadowRole", "RegisterRole", "ReSyncRole"}
 
 
 def test_a_role_may_be_passed_only_to_the_service_that_it_is_for() -> None:
@@ -230,7 +230,7 @@ def test_every_dead_queue_has_an_alarm_on_its_depth_and_on_its_age() -> None:
         if dimension["Name"] == "QueueName"
     }
     dead = {queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0] for queue in queues_with_redrive()}
-    assert len(dead) == 3
+    assert len(dead) == 4
     for queue in dead:
         assert {(queue, "ApproximateNumberOfMessagesVisible"), (queue, "ApproximateAgeOfOldestMessage")} <= watched
 

@@ -95,7 +95,7 @@ def test_a_function_ends_before_who_waits_for_it(function):
 def test_a_queue_hides_a_message_for_six_times_as_long_as_its_function_may_take():
     made = parsed()["Resources"]
     mappings = [m["Properties"] for m in made.values() if m["Type"] == "AWS::Lambda::EventSourceMapping"]
-    assert len(mappings) == 3
+    assert len(mappings) == 4
     for mapping in mappings:
         queue = made[mapping["EventSourceArn"]["Fn::GetAtt"][0]]["Properties"]
         assert queue["VisibilityTimeout"] >= 6 * made[mapping["FunctionName"]["Ref"]]["Properties"]["Timeout"]

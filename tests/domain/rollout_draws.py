@@ -15,6 +15,7 @@ from chalicelib.domain.rollout import (
     Rollout,
     Thresholds,
 )
+from chalicelib.domain.shadow import Shadow
 from chalicelib.domain.split import Split
 from chalicelib.domain.strategy import Gate, Placement, Strategy
 from chalicelib.domain.traffic import Traffic
@@ -51,6 +52,7 @@ ways = st.sampled_from([
     {"gates": (Gate(100, timedelta(minutes=5)),)},
     {"gates": (Gate(100, ask="board"),)},
     {"windows": ("daily 12:10-12:40 UTC",)},
+    {"shadow": Shadow(min_requests=20)},
 ])  # fmt: skip
 plans = st.builds(
     Plan,
@@ -73,6 +75,7 @@ def rollouts(draw):
     steps = {
         Phase.QUEUED: (-1, -1),
         Phase.STARTING: (-1, -1),
+        Phase.SHADOWING: (-1, -1),
         Phase.STEPPING: (0, last - 1),
         Phase.BAKING: (last, last),
     }
@@ -101,5 +104,8 @@ def rollouts(draw):
 splits = st.builds(Split.between, st.just("v1-a"), st.just("v2-b"), st.integers(0, 100), st.just("r-1")) | st.just(
     Split()
 )
-observations = st.builds(Observation, runnings, st.none() | runnings, splits, traffics, traffics, st.booleans())
+shadows = st.sampled_from(["v2-b", "v2-b", ""])
+observations = st.builds(
+    Observation, runnings, st.none() | runnings, splits, traffics, traffics, st.booleans(), shadow=shadows
+)
 times = seconds.map(lambda after: BEGIN + after)

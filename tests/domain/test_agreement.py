@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.domain.agreement import difference, label, numbers, top_labels
+from chalicelib.domain.agreement import SAME, Tolerance, difference, label, numbers, top_labels
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,8 @@ from chalicelib.domain.agreement import difference, label, numbers, top_labels
     ],
 )
 def test_the_first_difference_is_said_with_its_numbers(expected, answer, tolerance, said):
-    assert difference(expected, answer, tolerance) == said
+    given_tolerance = SAME if tolerance is None else Tolerance(absolute=tolerance)
+    assert difference(expected, answer, given_tolerance) == said
 
 
 @pytest.mark.parametrize(
@@ -81,12 +82,14 @@ documents = st.recursive(
 
 @given(documents)
 def test_everything_agrees_with_itself_without_any_tolerance(document):
-    assert difference(document, document, 0) == ""
+    assert difference(document, document, Tolerance()) == ""
 
 
 @given(documents, documents)
 def test_a_difference_is_told_from_both_sides_or_from_none(one, other):
-    assert bool(difference(one, other, 0.1)) == bool(difference(other, one, 0.1))
+    assert bool(difference(one, other, Tolerance(absolute=0.1))) == bool(
+        difference(other, one, Tolerance(absolute=0.1))
+    )
 
 
 @given(documents, st.integers(1, 5))

@@ -5,6 +5,7 @@ import pytest
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.invocation import BUDGET, Busy, NoAnswer, TimedOut, TooLarge
 from chalicelib.domain.rollout import Phase
+from chalicelib.domain.shadow import DROPPED, LARGE, LARGEST, Shadow, Shadowing
 from chalicelib.pipeline.predict import MAX_BODY, SPLIT_TTL, RateExceeded, Request
 from tests.predict_world import PredictWorld, reply
 
@@ -307,3 +308,39 @@ def test_an_answer_that_says_nothing_of_its_form_is_not_marked(rolling):
     rolling.invoker.answers["v2"] = reply(b"\x89PNG", content_type="image/png")
     ask(rolling)
     assert rolling.counted.marks == []
+
+
+# --- shadows -----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def shadowed(world):
+    """v2 is the shadow of v1, for half of the requests."""
+    world.open_rollout(phase=Phase.SHADOWING)
+    world.set_split({"v1": 100}, shadow=Shadowing("v2", "r1", Shadow(share=50)))
+    world.restart()
+    return world
+
+
+def test_what_stable_answered_is_copied_for_the_share_and_nobody_waits_for_the_shadow(shadowed):
+    for shadowed.chance in (0.0, 0.499, 0.5, 0.9):
+        assert ask(shadowed) == "v1"
+    assert shadowed.invoker.called == ["v1"] * 4
+    sent = [(copy.id.partition("#")[0], copy.endpoint, copy.to.deployment, copy.live.status) for copy in shadowed.sent]
+    assert sent == [("id-1", "digits", "v2", 200)] * 2
+
+
+def test_a_copy_that_is_not_sent_in_time_is_counted(shadowed):
+    shadowed.sends = False
+    ask(shadowed)
+    assert ("v2", DROPPED) in shadowed.counted.marks
+
+
+def test_a_copy_that_is_too_large_is_not_sent_and_counted(shadowed):
+    shadowed.invoker.answers["v1"] = reply(b'"' + b"x" * LARGEST + b'"')
+    ask(shadowed)
+    assert shadowed.sent == []
+    assert ("v2", LARGE) in shadowed.counted.marks
+
+
+def test_without_a_shadow_nothing_is_copied(rolling):
+    ask(rolling)
+    assert rolling.sent == []

@@ -73,12 +73,18 @@ class Counters:
                 total = self._totals[endpoint, deployment] = Tally()
             total.add(counts, milliseconds)
 
-    def mark(self, deployment: str, names: Iterable[str]) -> None:
+    def count_copy(self, deployment_id: str, *, status: int, milliseconds: float, nonfinite: bool) -> None:
+        """Add one copied request: the judge sees it, and it is no request of the traffic."""
+        number = int(self._now() / SLICE)
+        with self._lock:
+            self._slice_of(deployment_id, number).add(request(status, milliseconds, nonfinite=nonfinite), milliseconds)
+
+    def mark(self, deployment_id: str, names: Iterable[str]) -> None:
         """Count what was seen of a deployment's answers, by name."""
         number = int(self._now() / SLICE)
         with self._lock:
-            known = self._names.setdefault(deployment, set())
-            tally = self._slice_of(deployment, number)
+            known = self._names.setdefault(deployment_id, set())
+            tally = self._slice_of(deployment_id, number)
             for name in names:
                 named = kept_name(name, known)
                 known.add(named)

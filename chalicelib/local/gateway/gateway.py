@@ -19,6 +19,7 @@ from chalicelib.local.gateway.routes import Routes
 from chalicelib.local.gateway.sampling import Sampler
 from chalicelib.local.gateway.server import Connections, Limits
 from chalicelib.local.gateway.service import GatewayService, StoreEvent, StoreEvents
+from chalicelib.local.gateway.shadowing import Keep, Shadows
 from chalicelib.pipeline.ports import Registry
 
 RELOAD = 1.0  # seconds: the level trigger behind `refresh`
@@ -36,6 +37,10 @@ def _ignore(endpoint: str, deployment: str) -> None:
     """Nobody asked to be told of trouble."""
 
 
+def _keep_nothing(key: str, body: bytes) -> None:
+    """Nobody keeps disagreements."""
+
+
 def _no_events(headers: dict[str, str], body: bytes) -> int:  # noqa: ARG001
     return 404
 
@@ -46,7 +51,8 @@ class Wiring:
 
     `sockets` returns those of a deployment's ready replicas, at once, on the gateway's loop. `on_trouble(endpoint,
     deployment_id)` is called on the loop too, soon after a failed or non-finite answer, and must not block.
-    `on_store_event(headers, body)` returns a status and may block.
+    `on_store_event(headers, body)` returns a status and may block; `keep(key, body)`, which keeps an object in the
+    model store, may, too.
     """
 
     registry: Registry
@@ -54,6 +60,7 @@ class Wiring:
     control: ControlPlane | None = None
     on_trouble: Callable[[str, str], None] = _ignore
     on_store_event: StoreEvent = _no_events
+    keep: Keep = _keep_nothing
     limits: Limits = field(default_factory=Limits)
     upstream_timeout: float = UPSTREAM_TIMEOUT
 
@@ -67,6 +74,7 @@ class Gateway:
         self.counters = Counters()
         self._sampler = Sampler(self.counters)
         self.routes = Routes(wiring.registry)
+        self._shadows = Shadows(self.counters, self.routes, wiring.sockets, wiring.keep)
         self.port = 0
         self.events_port = 0
         self._stopping = threading.Event()
@@ -142,8 +150,9 @@ class Gateway:
             on_trouble=Throttle(self._wiring.on_trouble, TROUBLE_PAUSE, self._loop.call_later),
             timeout=self._wiring.upstream_timeout,
             sampler=self._sampler,
+            shadows=self._shadows,
         )
-        with self._sampler, ThreadPoolExecutor(THREADS, thread_name_prefix="gateway-work") as pool:
+        with self._sampler, self._shadows, ThreadPoolExecutor(THREADS, thread_name_prefix="gateway-work") as pool:
             service = GatewayService(
                 routes=self.routes,
                 predictor=predictor,

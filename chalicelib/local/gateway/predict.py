@@ -21,6 +21,7 @@ from chalicelib.local.gateway.answers import NONFINITE, Stamps, stamped
 from chalicelib.local.gateway.counters import Counters
 from chalicelib.local.gateway.messages import Request, Response, error
 from chalicelib.local.gateway.sampling import Sampler
+from chalicelib.local.gateway.shadowing import Shadows
 from chalicelib.local.gateway.upstream import Answer, Broken, Replica, Replicas, TimedOut
 
 NO_ANSWER = 502
@@ -48,6 +49,7 @@ class Forward:
     message: Sequence[bytes]
     names: bytes  # of the request and the endpoint: header lines of the answer
     joins_body: bool  # who answered is said in the body, too
+    request: Request
     asked: str = ""  # the deployment that the caller asks for by name; "": the split decides
 
 
@@ -62,12 +64,14 @@ class Predictor:
         on_trouble: Callable[[str, str], None],
         timeout: float,
         sampler: Sampler,
+        shadows: Shadows,
     ) -> None:
         self._sockets = sockets
         self._counters = counters
         self._on_trouble = on_trouble
         self._timeout = timeout
         self._sampler = sampler
+        self._shadows = shadows
         self._stamps: dict[str, Stamps] = {}  # by endpoint
         self.replicas = Replicas()
 
@@ -162,10 +166,18 @@ class Predictor:
     def _receive(self, forward: Forward, deployment: str, answer: Answer, milliseconds: float) -> Response:
         nonfinite = answer.fields.get(NONFINITE, b"0") != b"0"
         self._count(forward, deployment, answer.status, milliseconds, nonfinite=nonfinite)
-        if len(forward.endpoint.split.weights) > 1 and not forward.asked:  # they are compared
-            self._sampler.offer(deployment, answer)
+        if not forward.asked:
+            self._look_at(forward, deployment, answer)
         stamp = self._stamps_of(forward.endpoint).of(answer.fields, deployment)
         return stamped(answer, stamp, forward.names, joins_body=forward.joins_body)
+
+    def _look_at(self, forward: Forward, deployment: str, answer: Answer) -> None:
+        """Have answers compared while a rollout is open; nobody waits for it."""
+        shadow = forward.endpoint.shadow
+        if shadow or len(forward.endpoint.split.weights) > 1:
+            self._sampler.offer(deployment, answer)
+        if shadow:
+            self._shadows.offer(forward.endpoint, forward.request, answer, instances=forward.joins_body)
 
     def _stamps_of(self, endpoint: Endpoint) -> Stamps:
         stamps = self._stamps.get(endpoint.name)

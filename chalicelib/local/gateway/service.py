@@ -118,7 +118,8 @@ class GatewayService:
         route = NATIVE if raw else route_of(request)
         id_ = self._id_of(request)
         names = b"%s: %s\r\n%s: %s\r\n" % (ENDPOINT, name.encode(), REQUEST_ID, id_)
-        return Forward(endpoint, message_of(request, route, id_), names, joins_body=route != NATIVE, asked=asked)
+        sent = message_of(request, route, id_)
+        return Forward(endpoint, sent, names, joins_body=route != NATIVE, request=request, asked=asked)
 
     def _metrics(self, request: Request) -> Response:
         assert request.caller  # noqa: S101  # admitted
