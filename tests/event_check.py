@@ -22,7 +22,7 @@ def check_event(transition: Transition) -> None:
 def check_document(document: dict) -> None:
     """Raise where an event's JSON isn't what its kind says."""
     assert document["kind"] in KINDS, f"{document['kind']} is told and isn't in domain.event_data.KINDS"
-    _data(document["kind"]).validate_json(json.dumps(document["data"]), strict=True)
+    _data(document["kind"]).validate_json(json.dumps(document["data"], allow_nan=False), strict=True)
     receivers_schema().validate(document)
 
 
