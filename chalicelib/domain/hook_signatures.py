@@ -3,7 +3,7 @@
 - `standard`: Standard Webhooks 1.0 (github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md). The
   headers `webhook-id`, `webhook-timestamp` (seconds since 1970) and `webhook-signature`, which holds one or more
   `v1,BASE64` with spaces between: HMAC-SHA256 over `ID.TIMESTAMP.BODY`, keyed by what `whsec_BASE64` encodes.
-- `gitlab`: a webhook's *signing token* (GitLab 19; docs.gitlab.com/user/project/integrations/webhooks; merge requests
+- `gitlab`: a webhook's *signing token* (docs.gitlab.com/user/project/integrations/webhooks; merge requests
   230944 and 231325 of gitlab-org/gitlab) is the same scheme with the same headers, `whsec_` and 32 bytes; its
   `webhook-id` is the `Idempotency-Key`, which GitLab keeps over its own retries.
 - `github`: `X-Hub-Signature-256: sha256=HEX`, HMAC-SHA256 over the body alone, keyed by the secret's own characters
