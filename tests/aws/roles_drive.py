@@ -17,7 +17,7 @@ from chalicelib.domain.manifest import manifest_of
 from chalicelib.domain.record import Write
 from chalicelib.domain.signed_upload import ONE_PUT
 from chalicelib.domain.version import PART_SIZE
-from tests.aws.aws_world import World, api_key, registry_of, rollouts, versions
+from tests.aws.aws_world import World, api_key, endpoint, registry_of, rollouts, versions
 from tests.aws.rest_gateway import Reply, RestGateway
 from tests.aws.roles_recorder import Recorder
 from tests.aws.stack import REGION, Context, Mishaps, Stack
@@ -164,7 +164,25 @@ class Drive:
         self.asked("POST", "/v1/endpoints/wordy/rollouts", {"model_id": "wordy", "version_id": "3"})
         self.asked("POST", "/v1/endpoints/wordy/abort")
         self.stack.settle()
+        self.divided()
         self.hooks()
+
+    def divided(self) -> None:
+        """What people do to a split of their own and to aliases, while a version is dropped."""
+        self.asked("PUT", "/v1/endpoints/wordy/split", {"weights": {"wordy/1": 50, "wordy/3": 50}})
+        self.stack.run(lambda: self.is_kept("wordy"))
+        self.asked("PUT", "/v1/endpoints/wordy/aliases/blue", {"model_id": "wordy", "version_id": "3"})
+        self.asked("DELETE", "/v1/endpoints/wordy/aliases/blue")
+        self.drop("wordy/4", {"model.mar": archive("4"), "deploy.yaml": LARGE})
+        self.stack.run(lambda: "wordy/4" in versions(self.stack))
+        self.asked("DELETE", "/v1/endpoints/wordy/split?to=wordy/1")
+        self.stack.run(lambda: any(str(r.ref) == "wordy/4" for r in rollouts(self.stack)))
+        self.asked("POST", "/v1/endpoints/wordy/abort")
+        self.stack.settle()
+
+    def is_kept(self, name: str) -> bool:
+        found = endpoint(self.stack, name)
+        return bool(found and found.kept)
 
     def hooks(self) -> None:
         """What CI systems may do by signed calls, and others by forged ones."""
