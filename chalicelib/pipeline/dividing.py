@@ -33,7 +33,7 @@ from chalicelib.domain.transition import Transition
 from chalicelib.domain.version import Version
 from chalicelib.pipeline import views
 from chalicelib.pipeline.deploy_yaml import settled
-from chalicelib.pipeline.first_rollouts import wake_missing
+from chalicelib.pipeline.first_rollouts import wake_held_back
 from chalicelib.pipeline.ports import Ports
 from chalicelib.pipeline.records import Records, Stored
 from chalicelib.pipeline.transitions import transition
@@ -78,7 +78,7 @@ def divide(name: str, ports: Ports) -> None:
             kind = "endpoint.split_set" if after.is_manual else "endpoint.split_ended"
             _commit(stored, after, kind, reason, ports)
             if not after.is_manual:
-                wake_missing(ports)
+                wake_held_back(after, ports)
         case Restart(failed):
             for id_ in failed:
                 ports.fleet.stop(id_)

@@ -51,10 +51,15 @@ def missing(ports: Ports) -> Sequence[First]:
     ]
 
 
-def wake_missing(ports: Ports) -> None:
-    """Have what was held back opened at once."""
-    for first in missing(ports):
-        wake_registration(first.ref.prefix, ports)
+def wake_held_back(endpoint: Endpoint, ports: Ports) -> None:
+    """Have what an endpoint's split held back opened at once, by whoever knows the operator's bounds."""
+    records = Records(ports.registry)
+    versions = [v.value for v in records.list(Version)]
+    newest = _newest(versions, [r.value for r in records.list(Rollout)], [endpoint])
+    for version in versions:
+        tried = newest.get((version.ref.model_id, endpoint.name))
+        if (tried or version.ref.model_id == endpoint.owner) and _is_newer(version, tried):
+            wake_registration(version.ref.prefix, ports)
 
 
 def _open(first: First, ports: Ports) -> None:
