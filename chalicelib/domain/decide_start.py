@@ -56,7 +56,7 @@ def no_room(rollout: Rollout, canary: Running) -> Action | None:
 def broken_start(rollout: Rollout, canary: Running) -> Fail | None:
     if canary.state is FleetState.FAILED:
         reason = canary.reason or "the canary failed to start and said nothing"
-        return Fail(reason, unservable=not canary.by_fleet)
+        return Fail(reason, unservable=not canary.by_fleet, drift=canary.drifted)
     if canary.restarts:
         return Fail(crash(canary), unservable=True)
     if is_other(rollout, canary):

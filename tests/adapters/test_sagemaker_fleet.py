@@ -87,11 +87,12 @@ def test_past_a_bound_nothing_is_asked(at):
 
 
 # --- believing -----------------------------------------------------------------------------------------------------
-def test_in_service_with_another_config_is_not_ready(at):
+def test_in_service_with_another_config_is_drift_and_not_ready(at):
     at.aws.fate = lambda _: Fate(config="md-old")
     asked = deployment()
-    reason = at.started(asked, FleetState.FAILED).reason
-    assert reason == f"InService with endpoint config md-old, not {at.name(asked)}"
+    seen = at.started(asked, FleetState.FAILED)
+    assert seen.reason == f"InService with endpoint config md-old, not {at.name(asked)}"
+    assert seen.drifted
 
 
 def test_an_update_by_hand_that_failed_changes_nothing_and_one_that_worked_is_seen(at):
