@@ -49,6 +49,16 @@ def test_a_dark_version_answers_who_has_its_scope_and_nobody_else(world):
         assert "dark:digits" in refused.text
 
 
+def test_who_would_answer_follows_the_same_names_and_scopes(world):
+    path = "/v1/endpoints/digits/predict"
+    tester, app = world.client("dark:digits"), world.client("predict:digits")
+    for _ in range(5):
+        asked = [tester.get(path, headers={VERSION: "v2"}), app.get(path, headers={ALIAS: "blue"}), app.get(path)]
+        assert [answer.json()["deployment"] for answer in asked] == ["v2", "v2", "v1"]
+    assert app.get(path, headers={VERSION: "v2"}).status_code == 403
+    assert tester.get(path).status_code == 403
+
+
 def test_the_scope_for_dark_versions_does_not_allow_what_the_split_decides(world):
     client = world.client("dark:digits")
     assert predict(client).status_code == 403

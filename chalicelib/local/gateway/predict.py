@@ -88,9 +88,9 @@ class Predictor:
             return await self._insist(forward, chosen)
         return await self._try(forward, chosen) or await self._insist(forward, stand_in)
 
-    async def who(self, endpoint: Endpoint, key: str) -> Response:
-        """Say who would answer: the split chooses as for a prediction, and a replica says its digest. Nobody counts."""
-        chosen, _ = choose(endpoint.split, key, random.random())  # noqa: S311
+    async def who(self, endpoint: Endpoint, key: str, asked: str = "") -> Response:
+        """Say who would answer: chosen as for a prediction, and a replica says its digest. Nobody counts."""
+        chosen = asked or choose(endpoint.split, key, random.random())[0]  # noqa: S311
         said = await self._ping(self._pick(chosen, ()))
         if not said.ready:
             message = f"no replica of {chosen} says that it is ready; try again"

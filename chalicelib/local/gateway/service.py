@@ -91,12 +91,18 @@ class GatewayService:
 
     async def _who(self, request: Request, name: str) -> Response:
         """Say who would answer a prediction; no model is asked for one, and nothing is counted."""
+        endpoint, asked = self._addressed(request, name)
+        if not (asked or endpoint.split.weights):
+            return _not_serving(endpoint)
+        return await self._predictor.who(endpoint, request.get(KEY), asked)
+
+    def _addressed(self, request: Request, name: str) -> tuple[Endpoint, str]:
+        """Return the endpoint, and the deployment that the caller asks for by name; raises Rejected."""
         assert request.caller  # noqa: S101  # admitted
-        require(request.caller, predict_scope(name))
+        alias, version = request.get(ALIAS), request.get(VERSION)
+        require(request.caller, dark_scope(name) if version else predict_scope(name))
         endpoint = self._endpoint(name)
-        return (
-            await self._predictor.who(endpoint, request.get(KEY)) if endpoint.split.weights else _not_serving(endpoint)
-        )
+        return endpoint, addressed(endpoint, alias=alias, version=version)
 
     def _endpoint(self, name: str) -> Endpoint:
         if endpoint := self._routes.endpoint(name):
@@ -105,13 +111,9 @@ class GatewayService:
 
     def _forward(self, request: Request, name: str, raw: bool) -> Forward | Response:  # noqa: FBT001
         """Return what is to be sent to a replica, or why nothing is."""
-        assert request.caller  # noqa: S101  # admitted
-        alias, version = request.get(ALIAS), request.get(VERSION)
-        require(request.caller, dark_scope(name) if version else predict_scope(name))
+        endpoint, asked = self._addressed(request, name)
         if request.method != "POST":
             return _not_allowed(request, b"GET, POST")
-        endpoint = self._endpoint(name)
-        asked = addressed(endpoint, alias=alias, version=version)
         if not (asked or endpoint.split.weights):
             return _not_serving(endpoint)
         request = request if raw else as_meant(request)
