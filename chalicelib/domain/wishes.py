@@ -249,6 +249,8 @@ class Wishes(_Strict):
         steps = self.steps is not None or self.strategy not in {None, *AT_ONCE}
         if self.placement is Placement.RECREATE and steps:
             raise ValueError("placement: recreate runs one version at a time, so it takes no steps; leave them out")
+        if self.placement is Placement.RECREATE and self.shadow:
+            raise ValueError("placement: recreate runs one version at a time, so there is none to be a shadow of")
         if self.step_by is not None and self.strategy is not Strategy.LINEAR:
             raise ValueError("step_by: belongs to strategy linear; say `strategy: linear`, too")
         return self

@@ -88,6 +88,10 @@ def test_a_duration_beyond_all_time_is_refused():
             "placement: recreate runs one version at a time, so",
         ),
         ({"placement": "recreate", "strategy": "linear"}, "placement: recreate runs one version at a time"),
+        (
+            {"placement": "recreate", "shadow": {}},
+            "placement: recreate runs one version at a time, so there is none to",
+        ),
         ({"placement": "beside"}, "placement: must be 'surge', 'co_resident' or 'recreate', not 'beside'"),
         ({"on_newer": "ignore"}, "on_newer: must be 'supersede' or 'queue', not 'ignore'"),
         ({"windows": "Mon"}, "windows: must be a list of at most 20 windows"),
