@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from chalicelib.domain.decide_step import stable_gone, take
+from chalicelib.domain.decide_step import gate, stable_gone, take
 from chalicelib.domain.decide_traffic import inconclusive, period, since, verdict_on
 from chalicelib.domain.deployment import FleetState, Running
 from chalicelib.domain.rollout import (
@@ -81,4 +81,6 @@ def _too_soon(rollout: Rollout, now: datetime) -> Action | None:
 def _by_verdict(rollout: Rollout, seen: Observation, verdict: Judgement, now: datetime) -> Action:
     if verdict.outcome is Outcome.PASS:
         return take(rollout, seen, 0, f"as a shadow: {verdict.reason}", now)
+    if rollout.gate and (waiting := gate(rollout, seen, rollout.gate, now)):
+        return waiting
     return inconclusive(rollout, verdict, now)

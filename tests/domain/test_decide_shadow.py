@@ -9,6 +9,7 @@ from chalicelib.domain.carry_out import carry_out
 from chalicelib.domain.decide import decide
 from chalicelib.domain.deployment import Endpoint, FleetState, Running
 from chalicelib.domain.rollout import (
+    Await,
     Extend,
     Fail,
     Hold,
@@ -23,12 +24,14 @@ from chalicelib.domain.rollout import (
 from chalicelib.domain.shadow import AGREED, COMPARED, Shadowing
 from chalicelib.domain.shadow import Shadow as ShadowPlan
 from chalicelib.domain.split import Split
+from chalicelib.domain.strategy import Gate
 from chalicelib.domain.traffic import Traffic
 from tests.domain.test_decide_table import NO_TRAFFIC, NOW, STABLE, STARTING, canary
 
 HOW = ShadowPlan(time=timedelta(minutes=2), min_requests=40)
 WISHED = replace(STARTING, plan=Plan(shadow=HOW))
 SHADOWING = replace(WISHED, phase=Phase.SHADOWING, step_since=NOW - timedelta(minutes=2))
+GATED = replace(SHADOWING, plan=Plan(shadow=HOW, gates=(Gate(5),)))
 YOUNG = replace(SHADOWING, step_since=NOW - timedelta(minutes=1))
 SEEN = replace(NO_TRAFFIC, shadow="v2-b", stable_traffic=Traffic(1000))
 
@@ -57,6 +60,9 @@ AGREES = answered(40)
             AGREES,
             RollBack("aborted by a person while it was a shadow", Phase.ABORTED),
         ),
+        # At the gate before its first share it waits for approval, however few the requests have become.
+        (replace(GATED, gate=5), SEEN, Hold("waits for approval before 5 %")),
+        (GATED, AGREES, Await(5, "waits for approval before 5 %")),
         (replace(SHADOWING, wish="promote"), AGREES, Promote("promoted by a person while it was a shadow")),
         (SHADOWING, replace(AGREES, shadow=""), Shadow("requests were copied to nobody: restored")),
         (

@@ -1,6 +1,6 @@
 """Strategies, gates, the bake and the queue, wake-up by wake-up."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -8,8 +8,9 @@ from chalicelib.domain.deploy import Bounds
 from chalicelib.domain.deployment import FleetState, Running
 from chalicelib.domain.errors import Rejected
 from chalicelib.domain.question import Question
-from chalicelib.domain.rollout import Approve, Await, Bake, Hold, Phase, Promote, RollBack, Shift
+from chalicelib.domain.rollout import Approve, Await, Bake, Hold, Phase, Promote, RollBack, Rollout, Shift
 from chalicelib.pipeline import manage, views
+from chalicelib.pipeline.records import Records
 from chalicelib.pipeline.restore import begin_windows_anew
 from tests.fakes_pipeline import traffic
 from tests.rollout_world import V2, V3, V4, count, deployment, drop, endpoint, go, live, rollout, world
@@ -279,3 +280,25 @@ def test_what_waited_and_failed_ends_like_any_other(ports):
     go(ports, 4)
     assert rollout(ports, V3).phase is Phase.FAILED
     assert endpoint(ports).split.weights == {stable: 100}
+
+
+# --- what older builds stored --------------------------------------------------------------------------------------
+NEW_OF_ROLLOUTS = ("gate", "gate_since", "approved", "baseline", "then", "start_since")
+NEW_OF_PLANS = ("strategy", "bake", "gates", "windows", "on_newer", "placement", "fallback_types")
+
+
+def test_a_rollout_that_an_older_build_stored_is_read_and_goes_on(ports):
+    stable = live(ports)
+    drop(ports, V2)
+    go(ports, 2)
+    stored = Records(ports.registry).get(Rollout, rollout(ports, V2).id)
+    body = {key: value for key, value in stored.write.body.items() if key not in NEW_OF_ROLLOUTS}
+    body["plan"] = {key: value for key, value in body["plan"].items() if key not in NEW_OF_PLANS}
+    ports.registry.commit([replace(stored.write, body=body)])
+    served = Records(ports.registry).endpoint("digits")
+    older = {key: value for key, value in served.write.body.items() if key not in {"queued", "asleep"}}
+    ports.registry.commit([replace(served.write, body=older)])
+    assert rollout(ports, V2) == stored.value
+    count(ports, deployment(ports, V2), stable)
+    ports.clock.tick(seconds=61)
+    assert isinstance(go(ports), Shift)
