@@ -64,10 +64,13 @@ class DynamoTraffic:
         """Tell whether this is the first time in a day that a name is taken."""
         expires = int(self._clock().timestamp()) + KEPT
         try:
-            self._client.put_item(
+            self._client.update_item(
                 TableName=self._table,
-                Item={"pk": {"S": f"taken#{name}"}, "sk": {"S": "-"}, "expires": {"N": str(expires)}},
+                Key={"pk": {"S": f"taken#{name}"}, "sk": {"S": "-"}},
+                UpdateExpression="SET #expires = :expires",
                 ConditionExpression="attribute_not_exists(pk)",
+                ExpressionAttributeNames={"#expires": "expires"},
+                ExpressionAttributeValues={":expires": {"N": str(expires)}},
             )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":

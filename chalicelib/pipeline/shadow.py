@@ -77,14 +77,18 @@ def ask_shadow(copy: Copy, world: World) -> None:
 # --- disagreements -----------------------------------------------------------------------------------------------
 def disagreements(rollout_id: str, store: Bucket) -> list[dict[str, Any]]:
     """Return the requests that a shadow answered otherwise, as far as they were kept."""
-    bodies = (store.get(item.key) for item in store.list(f"{FOLDER}{rollout_id}/"))
+    bodies = (store.get(_place(rollout_id, place)) for place in range(KEPT))
     return [json.loads(body) for body in bodies if body]
 
 
 def _key(copy: Copy) -> str:
     """Return a place of the ring that follows from the request, so that a repeat is kept once."""
     place = int.from_bytes(hashlib.sha256(copy.id.encode()).digest()[:4]) % KEPT
-    return f"{FOLDER}{copy.to.rollout}/{place:02}.json"
+    return _place(copy.to.rollout, place)
+
+
+def _place(rollout_id: str, place: int) -> str:
+    return f"{FOLDER}{rollout_id}/{place:02}.json"
 
 
 def _example(copy: Copy, reply: Reply, found: Comparison) -> bytes:

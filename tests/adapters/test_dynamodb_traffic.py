@@ -100,3 +100,9 @@ def test_a_sum_goes_over_as_many_pages_as_there_are(traffic, client, clock):
     for row in client.scan(TableName="t")["Items"]:
         client.put_item(TableName="t", Item={**row, "pad": {"S": "x" * 390_000}})
     assert traffic.traffic("d", BEGIN).requests == 4 * SHARDS
+
+
+def test_a_name_is_taken_once_a_day():
+    with mocked_client() as client:
+        traffic = DynamoTraffic(client, make_table(client, "taken"), FakeClock())
+        assert [traffic.take(name) for name in ("a", "a", "b", "a")] == [True, False, True, False]
