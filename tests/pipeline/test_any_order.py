@@ -139,7 +139,7 @@ def always_holds(ports):
     assert sorted(registered) == sorted(v.id for v in records.list(Version))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(EVENTS, max_size=60))
 def test_no_sequence_of_wake_ups_breaks_what_always_holds_and_in_the_end_all_is_settled(events):
     clock = FakeClock()
