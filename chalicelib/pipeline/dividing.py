@@ -24,6 +24,7 @@ from chalicelib.domain.dividing import (
     given_up,
     in_words,
     restarted,
+    rooms_of,
 )
 from chalicelib.domain.errors import NotFound, Rejected
 from chalicelib.domain.refs import VersionRef
@@ -34,7 +35,7 @@ from chalicelib.domain.version import Version
 from chalicelib.pipeline import views
 from chalicelib.pipeline.deploy_yaml import settled
 from chalicelib.pipeline.first_rollouts import wake_held_back
-from chalicelib.pipeline.ports import Ports
+from chalicelib.pipeline.ports import Capacity, Ports
 from chalicelib.pipeline.records import Records, Stored
 from chalicelib.pipeline.transitions import transition
 from chalicelib.pipeline.wakeups import wake_endpoint
@@ -87,7 +88,18 @@ def divide(name: str, ports: Ports) -> None:
         case GiveUp(reason):
             _commit(stored, given_up(endpoint, now), "endpoint.split_failed", reason, ports)
         case Await():
+            _start(stored, ports)
             wake_endpoint(name, ports, after=ports.pace)
+
+
+def _start(stored: Stored[Endpoint], ports: Ports) -> None:
+    """Ask the fleet for what the asked split names; what it refuses for good (a bound, a quota) ends the wish."""
+    endpoint = stored.value
+    try:
+        for id_, room in rooms_of(endpoint, _seen(endpoint, ports)).items():
+            ports.fleet.ensure(endpoint.deployments[id_], Capacity(room, may_scale_in=False))
+    except Rejected as refused:
+        _commit(stored, given_up(endpoint, ports.clock()), "endpoint.split_failed", str(refused), ports)
 
 
 def _check_asked(endpoint: Endpoint, weights: Mapping[str, int], ports: Ports) -> None:

@@ -67,9 +67,12 @@ def _open_rollout(endpoint: Endpoint, ports: Ports) -> Rollout | None:
 
 
 def _needed(endpoint: Endpoint, rollout: Rollout | None) -> list[str]:
-    """Return the deployments that should run. An open rollout's canary is started by the rollout's own decision."""
+    """Return the deployments that should run, but for what is started by decisions of others.
+
+    That is an open rollout's canary, and what only a split that is asked for names.
+    """
     canary = rollout.canary.id if rollout else ""
-    return sorted((endpoint.needed - {canary}) & endpoint.deployments.keys())
+    return sorted((replace(endpoint, asked=None).needed - {canary}) & endpoint.deployments.keys())
 
 
 def _rooms(endpoint: Endpoint, ports: Ports) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """A person's own split: brought up first, in force by one write, kept, and in the way of rollouts until it is ended."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from chalicelib.domain.deploy import Bounds
@@ -12,6 +14,7 @@ from chalicelib.pipeline import manage
 from chalicelib.pipeline.advance import advance
 from chalicelib.pipeline.dividing import ask_split, divide, end_split
 from chalicelib.pipeline.first_rollouts import open_first
+from chalicelib.pipeline.ports import ONE
 from chalicelib.pipeline.re_sync import re_sync
 from chalicelib.pipeline.records import Records
 from chalicelib.pipeline.register import register
@@ -121,6 +124,24 @@ def test_a_version_that_failed_before_gets_another_start(ports):
     ask_split("digits", HALVES, ports)
     go(ports, 3)
     assert shares(ports) == HALVES
+
+
+@dataclass
+class FullFleet(FakeFleet):
+    """Has no room for anything more."""
+
+    def ensure(self, deployment, capacity=ONE):
+        if deployment.id not in self.running:
+            raise Rejected("no more ml.g5.xlarge: ask for a higher quota", code="no_room")
+        super().ensure(deployment, capacity)
+
+
+def test_what_the_fleet_refuses_for_good_ends_the_wish_with_its_reason(ports):
+    full = fake_ports(**{**vars(ports), "fleet": FullFleet(running=ports.fleet.running)})
+    ask_split("digits", HALVES, full)
+    go(full)
+    assert (shares(full), endpoint(full).is_manual) == ({"digits/v1": 100}, False)
+    assert full.registry.timeline(subject="digits")[-1].message == "no more ml.g5.xlarge: ask for a higher quota"
 
 
 def test_no_split_while_a_rollout_moves_the_traffic(ports):
