@@ -6,7 +6,8 @@ from chalicelib.domain.evidence import Count, evidence, evidence_above
 from chalicelib.domain.rollout import Judgement, Outcome
 
 # A check wrongly fails a canary that isn't worse at most once in so many steps, however often it is looked at: with
-# nine checks that can fail and three steps that are judged, at most 1.4 % of rollouts.
+# eight checks that can fail and three steps that are judged, at most 1.2 % of rollouts. (A shadow's distribution of
+# outputs is a ninth, without that guarantee.)
 ODDS = 2000.0
 LEAST_BAD = 3  # one blip of the network can take two requests with it
 
