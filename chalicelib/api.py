@@ -130,7 +130,7 @@ def show_rollout(rollout_id: str) -> Json:
 
 @routes.add(
     "GET",
-    "/v1/rollouts/{rollout_id}/disagreements",
+    "/v1/disagreements/{rollout_id}",
     "Show what its shadow answered otherwise.",
     scope="admin",
     answer="Disagreements",

@@ -16,6 +16,7 @@ from modelserver.log import emit
 
 PR_SET_PDEATHSIG = 1
 READY = b"r"
+TOLD = (signal.SIGTERM, signal.SIGINT)
 CRASHED = 1
 SayReady: TypeAlias = Callable[[], None]
 # Serves as the process of that number and returns its exit status; the flag is True for the first that is ever started.
@@ -35,7 +36,7 @@ class Processes:
 
     def run(self) -> int:
         """Serve until told to stop; a process that is never ready ends all with its own status."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in TOLD:
             signal.signal(number, lambda *_: self._stop())
         failed = next((status for n in range(self._count) if (status := self._started(n))), 0)
         while self._numbers and not failed:
@@ -57,13 +58,16 @@ class Processes:
         if self._is_stopping:
             return 0
         read, write = os.pipe()
+        # Being told to stop waits until the process is known, or nobody would tell it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
         pid = os.fork()
         if not pid:
             os.close(read)
             self._be(number, write)
-        os.close(write)
         self._numbers[pid] = number
         self._is_first = False
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
+        os.close(write)
         said = os.read(read, len(READY))
         os.close(read)
         return 0 if said == READY or self._is_stopping else self._ended_early(pid)
@@ -77,8 +81,9 @@ class Processes:
     def _be(self, number: int, ready: int) -> None:
         """Be the child: it ends with the parent, whatever ends that."""
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        for each in (signal.SIGTERM, signal.SIGINT):
+        for each in TOLD:
             signal.signal(each, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
         status = CRASHED
         try:
             status = self._serve(number, self._is_first, lambda: _say(ready))

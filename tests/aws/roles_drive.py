@@ -30,6 +30,7 @@ PLAN = b"steps: [50, 100]\nstep_time: 60\nkeep_warm: 60\nthresholds: {min_reques
 SCALES = PLAN.replace(b"keep_warm: 60", b"keep_warm: 3600") + b"min: 1\nmax: 2\n"
 # A row of the table holds less, also of a rollout's record: it goes to the model store.
 LARGE = PLAN + b"environment:\n" + b"".join(b"  X%d: '%s'\n" % (at, b'"' * 1000) for at in range(40))
+UNCALLED = b"steps: [50, 100]\nstep_time: 5\nmax_extensions: 0\non_inconclusive: abort\n"
 BOUNDS = '{"environment_names": ["X*"], "keep_disagreements": true}'
 # To a shadow that has ended: the endpoint is looked at, and nobody is asked.
 COPY = {
@@ -143,6 +144,9 @@ class Drive:
         self.drop("digits/4", {"model.mar": archive("4"), "deploy.yaml": SCALES})
         self.until_ended("digits/4")
         self.world.aws.faults.remove(full)
+        # Nobody calls: what it warms up with is asked instead.
+        self.drop("digits/5", {"model.mar": archive("5"), "deploy.yaml": UNCALLED, "warmup.jsonl": b'{"instance": 1}'})
+        self.until_ended("digits/5")
 
     def shadows(self) -> None:
         """One that answers otherwise, whose endpoint's record is a large one."""
@@ -151,7 +155,7 @@ class Drive:
         self.drop("wordy/4", {"model.mar": archive("4"), "deploy.yaml": wish})
         self.until_ended("wordy/4", calling="wordy")
         [shadow] = [r.id for r in rollouts(self.stack) if str(r.ref) == "wordy/4"]
-        assert self.asked("GET", f"/v1/rollouts/{shadow}/disagreements").json["disagreements"]
+        assert self.asked("GET", f"/v1/disagreements/{shadow}").json["disagreements"]
 
     def operators_hand(self) -> None:
         """What people do to a rollout."""

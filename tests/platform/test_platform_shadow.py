@@ -48,13 +48,13 @@ def test_a_shadow_that_disagrees_never_has_traffic_and_shows_where_it_does(runni
     assert "as a shadow: " in rollout["reason"]
     assert "predictions agree, 90.0% wanted" in rollout["reason"] or "PSI" in rollout["reason"]
     assert [t["kind"] for t in rollout["timeline"]][:2] == ["rollout.opened", "rollout.shadowing"]
-    examples = running.get(f"/v1/rollouts/{rollout['id']}/disagreements")["disagreements"]
+    examples = running.get(f"/v1/disagreements/{rollout['id']}")["disagreements"]
     assert 1 <= len(examples) <= 50
     assert examples[0]["why"] == "expected class 1, got 0"
     assert json.loads(examples[0]["request"]) == {"instances": [1]}
     key = running.key("deploy")["key"]
     with running.client(key) as deployer:
-        assert deployer.get(f"/v1/rollouts/{rollout['id']}/disagreements").status_code == 403
+        assert deployer.get(f"/v1/disagreements/{rollout['id']}").status_code == 403
 
 
 def test_while_a_shadow_hangs_callers_are_answered_and_it_ends_by_what_it_did_not_answer(running):

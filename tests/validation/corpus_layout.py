@@ -37,6 +37,7 @@ def manifest_of(document: object) -> Files:
 ENTRY = {"path": "model.mar", "size": len(MAR["model.mar"]), "sha256": "0" * 64}
 CASES: dict[str, Case] = {
     "an archive with sidecars": good(MAR | {"README.md": b"# Digits", "golden.jsonl": b"{}\n", "_SUCCESS": b""}),
+    "golden requests that can't be read": bad(MAR | {"golden.jsonl": b'{"instance": '}, "bad_golden"),
     "an archive that was pushed": good(declared(MAR)),
     "a name that isn't legal": bad(MAR, "illegal_name", prefix="my model/1/"),
     "a name without a version": bad(MAR, "illegal_name", prefix="digits/"),
