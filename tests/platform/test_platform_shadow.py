@@ -87,3 +87,16 @@ def test_what_users_sent_is_not_kept_where_the_operator_does_not_allow_it(tmp_pa
         found = until(lambda: other.get("/v1/models/kept/versions/v1").get("findings"), 30, "a verdict")
         assert [f["code"] for f in found if f["severity"] == "error"] == ["past_bound"]
         assert "keeps what users sent" in str(found)
+
+
+def test_a_canary_that_builds_its_answers_otherwise_goes_back_although_it_answers_200(running):
+    plan = "step_time: 20s\nthresholds: {latency_slack_ms: 500}\n"
+    drop(running, "built/v1", "x", deploy=plan)
+    running.await_phase("built", "v1", "promoted")
+    with Load(running, "built", per_second=40, body={"instances": [1]}) as load:
+        drop(running, "built/v2", '{"score": x}', deploy=plan)
+        running.await_phase("built", "v2", "rolled_back")
+    assert {a.status for a in load.answers} == {200}
+    reason = ended(running, "built", "v2")["reason"]
+    assert "new structures of answers" in reason
+    assert "{score: number}" in reason

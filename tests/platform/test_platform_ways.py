@@ -31,7 +31,9 @@ def board():
 @pytest.fixture(scope="module")
 def running(tmp_path_factory, board):
     folder = tmp_path_factory.mktemp("ways")
-    (folder / "bounds.yaml").write_text(f"questions: {{board: '{board.url}'}}\nplacements: [surge, recreate]")
+    (folder / "bounds.yaml").write_text(
+        f"questions: {{board: '{board.url}'}}\nplacements: [surge, co_resident, recreate]"
+    )
     with platform(folder / "home", *PACE, "--bounds", str(folder / "bounds.yaml")) as started:
         yield started
 
@@ -72,6 +74,18 @@ def test_blue_green_moves_all_traffic_at_once_and_a_failing_bake_returns_it_by_i
     assert {a.version for a in load.failed} <= {"v2"}
     assert not [a for a in load.answers if a.version == "v2" and a.at > back + 1]
     assert {a.version for a in load.answers if a.at > promoted} == {"v3"}
+
+
+def test_linear_takes_equal_steps_while_both_versions_run_on_one_machines_devices(running):
+    drop(running, "even", "v1")
+    running.await_phase("even", "v1", "promoted")
+    with Load(running, "even", per_second=30) as load:
+        drop(running, "even", "v2", b"strategy: linear\nstep_by: 40\nplacement: co_resident")
+        running.await_phase("even", "v2", "promoted")
+    timeline = running.get(f"/v1/rollouts/{rollout(running, 'even', 'v2')['id']}")["timeline"]
+    splits = [list(t["data"]["split"].values()) for t in timeline if t["kind"] == "rollout.shifted"]
+    assert splits == [[60, 40], [20, 80]]
+    assert not load.failed
 
 
 def test_a_gate_waits_for_modeldrop_approve_and_the_queued_version_for_its_turn(running):
