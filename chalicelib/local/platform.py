@@ -125,18 +125,7 @@ class Platform:
         # An upload of many gigabytes is read and sealed for minutes; a failing canary goes back within a second.
         self._wakeups = Wakeups(self._answer, is_long=lambda name: name.startswith((LOOK, REGISTER)))
         self._receiver = Receiver(self._store.events(), lambda prefix: wake_upload(prefix, self._ports))
-        control = LocalChalice("modeldrop")
-        control.register_blueprint(api.routes)
-        control.register_blueprint(webhook_api.routes)
-        wiring = Wiring(
-            registry=self._registry,
-            sockets=self._fleet.sockets,
-            control=ControlPlane(control),
-            on_trouble=lambda endpoint, _: self._wake(ADVANCE + endpoint),
-            on_store_event=self._receiver,
-            keep=connected.store.put,
-        )
-        self._gateway = Gateway(wiring, server_context(*self._certificate()))
+        self._gateway = self._made_gateway(connected)
         self._registry.on_commit = self._committed
         options = self._options
         self._ports = Ports(
@@ -165,6 +154,20 @@ class Platform:
             beside=(*api.PREDICT, WHO, *webhook_api.OPERATIONS),
             answers={**WEBHOOK_ANSWERS, **WHO_ANSWERS},
         )
+
+    def _made_gateway(self, connected: Connected) -> Gateway:
+        control = LocalChalice("modeldrop")
+        control.register_blueprint(api.routes)
+        control.register_blueprint(webhook_api.routes)
+        wiring = Wiring(
+            registry=self._registry,
+            sockets=self._fleet.sockets,
+            control=ControlPlane(control),
+            on_trouble=lambda endpoint, _: self._wake(ADVANCE + endpoint),
+            on_store_event=self._receiver,
+            keep=connected.store.put,
+        )
+        return Gateway(wiring, server_context(*self._certificate()))
 
     def _prober(self) -> HttpsProber:
         host = self._options.host if self._options.host not in _ANYWHERE else "localhost"

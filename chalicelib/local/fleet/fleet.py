@@ -56,8 +56,8 @@ class LocalFleet:
     ) -> None:
         """Take the home for us alone and try the walls. `server` is what a replica runs, `server_path` its PYTHONPATH.
 
-        `containers` lets it run containers, too. Raises
-        Occupied when another platform has the home, OSError when no process can be started at all.
+        `containers` lets it run containers, too. Raises Occupied when another platform has the home, OSError when no
+        process can be started at all.
         """
         self._store = store
         self._home = home
